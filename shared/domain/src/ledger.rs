@@ -1,0 +1,84 @@
+//! The journal: double entry, one item a business event, its legs summing to zero.
+
+use crate::ids::{EventId, OrderId, RefundId};
+use crate::money::{Currency, Money, MoneyError};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where money is, or to whom it is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Account {
+    /// What the payment provider holds for us; a debit (positive) is money received.
+    Provider,
+    /// What is owed to the organiser of the event for tickets sold.
+    Organiser,
+    /// Money captured for an order that got no seats, until it has gone back.
+    Unadopted,
+}
+
+/// One side of an entry: positive is a debit, negative a credit, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    pub account: Account,
+    pub amount: i64,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Cause {
+    /// An order was paid and has its tickets.
+    Sale,
+    /// A payment was captured although its order was lost.
+    UnadoptedCapture,
+    /// Money of an order went back.
+    Refund { refund: RefundId },
+    /// A refund that was booked came back from the provider.
+    RefundReversed { refund: RefundId },
+}
+
+/// A business event in the journal. Its key is a function of the order and the cause, so that it is booked once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub order: OrderId,
+    /// Whose order it is, so that the orders of an event can be found from here.
+    pub buyer: crate::ids::UserId,
+    pub event: EventId,
+    pub cause: Cause,
+    pub currency: Currency,
+    pub legs: Vec<Leg>,
+    pub at: Timestamp,
+}
+
+impl Entry {
+    /// The journal's shard of an order: 16, so that one event's sale does not meet one partition's limit.
+    pub fn shard(order: OrderId) -> u8 {
+        (order.0 & 0xf) as u8
+    }
+
+    /// What distinguishes this entry among those of its order.
+    pub fn key(&self) -> String {
+        match self.cause {
+            Cause::Sale => format!("{}#sale", self.order),
+            Cause::UnadoptedCapture => format!("{}#unadopted", self.order),
+            Cause::Refund { refund } => format!("{}#{refund}", self.order),
+            Cause::RefundReversed { refund } => format!("{}#{refund}#reversed", self.order),
+        }
+    }
+
+    /// Whether debits equal credits.
+    pub fn balances(&self) -> Result<bool, MoneyError> {
+        let legs = self.legs.iter().map(|leg| Money::new(leg.amount, self.currency));
+        Ok(Money::sum(self.currency, legs)?.amount == 0)
+    }
+}
+
+/// Two legs that move `amount` from `from` to `to`; none where there is nothing to move.
+pub fn transfer(from: Account, to: Account, amount: i64) -> Vec<Leg> {
+    assert!(amount >= 0, "a transfer has a direction, not a sign");
+    if amount == 0 {
+        return Vec::new();
+    }
+    vec![Leg { account: to, amount }, Leg { account: from, amount: -amount }]
+}

@@ -1,0 +1,14 @@
+//! The rules of a box office. No I/O, no async, no AWS, no HTTP; `now` is always an argument.
+
+pub mod access;
+pub mod catalog;
+pub mod effects;
+pub mod ids;
+pub mod layout;
+pub mod ledger;
+pub mod money;
+pub mod orders;
+pub mod payments;
+pub mod refunds;
+pub mod seating;
+pub mod tickets;

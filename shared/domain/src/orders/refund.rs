@@ -1,0 +1,203 @@
+//! Giving tickets back: the decision is stored with its reason before the money moves.
+
+use super::{Order, OrderState, REFUND_RETRY_SECONDS, TicketState};
+use crate::catalog::Event;
+use crate::effects::What;
+use crate::ids::{RefundId, SeatIndex, UserId};
+use crate::ledger::{Account, Cause, Entry};
+use crate::money::{Currency, Money};
+use crate::refunds::{self, Ask, Decision, EventFacts, Ground};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundState {
+    /// Decided; the provider was not asked yet, or has not answered.
+    Requested,
+    /// The provider took it; the money arrives in days.
+    Done,
+    /// The provider could not; a person has to.
+    Failed,
+}
+
+/// A decision to give money back, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    pub id: RefundId,
+    pub state: RefundState,
+    /// A digest of what was asked for, by which a repeated key with other contents is known.
+    pub request: String,
+    pub tickets: Vec<SeatIndex>,
+    /// Minor units of the order's currency.
+    pub amount: i64,
+    pub ground: Option<Ground>,
+    /// The rule that decided, its text for people, and its source.
+    pub rule: String,
+    pub reason: String,
+    pub source: String,
+    #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
+    pub requested_at: Timestamp,
+    /// Who decided, where a person had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<UserId>,
+    /// The provider's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_refund: Option<String>,
+}
+
+/// A request to give tickets back.
+#[derive(Clone, Debug)]
+pub struct RefundAsk {
+    pub id: RefundId,
+    pub request: String,
+    /// None asks for every ticket that can be given back.
+    pub tickets: Option<Vec<SeatIndex>>,
+    pub ground: Ground,
+    /// Staff who saw the documents.
+    pub decided_by: Option<UserId>,
+}
+
+/// Why tickets are not given back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefundRefused {
+    #[error(transparent)]
+    Order(#[from] super::Refused),
+    #[error(transparent)]
+    Policy(#[from] refunds::Refused),
+}
+
+impl Refund {
+    /// The whole of a payment that got no seats.
+    pub(super) fn of_unadopted(order: &Order, captured: i64, now: Timestamp) -> Self {
+        Self {
+            id: RefundId(crate::ids::keyed(&order.id.to_string(), "unadopted", "")),
+            state: RefundState::Requested,
+            request: String::new(),
+            tickets: Vec::new(),
+            amount: captured,
+            ground: None,
+            rule: "unadopted".into(),
+            reason: "the payment arrived when the seats could no longer be had".into(),
+            source: refunds::ORGANISER.into(),
+            requested_at: now,
+            decided_by: None,
+            provider_refund: None,
+        }
+    }
+
+    pub fn money(&self, currency: Currency) -> Money {
+        Money::new(self.amount, currency)
+    }
+}
+
+impl Order {
+    /// What giving these tickets back would give, and which tickets they are; nothing is changed.
+    pub fn quote_refund(
+        &self,
+        event: &Event,
+        ask: &RefundAsk,
+        now: Timestamp,
+    ) -> Result<(Vec<SeatIndex>, Decision), RefundRefused> {
+        let bought_at = self.paid_at.ok_or(super::Refused::NotPaid)?;
+        let tickets = match &ask.tickets {
+            Some(tickets) => tickets.clone(),
+            None => {
+                self.tickets().filter(|(.., state)| *state == TicketState::Valid).map(|(id, ..)| id.index).collect()
+            }
+        };
+        let mut prices = Vec::with_capacity(tickets.len());
+        for &index in &tickets {
+            let (_, seat, state) = self.ticket(index).ok_or(super::Refused::NoSuchTicket)?;
+            match state {
+                TicketState::Valid => prices.push(Money::new(seat.price, self.currency)),
+                TicketState::Used => Err(super::Refused::TicketUsed)?,
+                TicketState::Refunding | TicketState::Refunded => Err(super::Refused::TicketRefunded)?,
+            }
+        }
+        if prices.is_empty() {
+            Err(super::Refused::TicketRefunded)?;
+        }
+        let decided_by_staff = ask.decided_by.is_some();
+        let ask = Ask { prices: &prices, bought_at, ground: ask.ground, decided_by_staff };
+        let decision = refunds::decide(&self.policy, &EventFacts::from(event), &ask, now)?;
+        Ok((tickets, decision))
+    }
+
+    /// `refunding`: the decision is stored, the tickets no longer admit, and the money is asked for by an effect.
+    pub fn request_refund(&self, event: &Event, ask: &RefundAsk, now: Timestamp) -> Result<Self, RefundRefused> {
+        let (tickets, decision) = self.quote_refund(event, ask, now)?;
+        let mut next = self.next(OrderState::Refunding);
+        for &index in &tickets {
+            next.seats[usize::from(index)].ticket = Some(TicketState::Refunding);
+        }
+        next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
+        next.refunds.push(Refund {
+            id: ask.id,
+            state: RefundState::Requested,
+            request: ask.request.clone(),
+            tickets,
+            amount: decision.total.amount,
+            ground: Some(decision.ground),
+            rule: decision.rule,
+            reason: decision.reason,
+            source: decision.source,
+            requested_at: now,
+            decided_by: ask.decided_by,
+            provider_refund: None,
+        });
+        Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: ask.id }))
+    }
+
+    /// The first decision whose money has not moved.
+    pub fn pending_refund(&self) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.state == RefundState::Requested)
+    }
+
+    /// The provider took the refund. With the journal's entry, to be written in the same transaction.
+    pub fn refund_done(&self, id: RefundId, provider_refund: Option<String>, now: Timestamp) -> (Self, Entry) {
+        let mut next = self.next(self.state);
+        let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
+        assert_eq!(refund.state, RefundState::Requested, "a refund is done once");
+        refund.state = RefundState::Done;
+        refund.provider_refund = provider_refund;
+        let (amount, tickets) = (refund.amount, refund.tickets.clone());
+        for index in tickets {
+            next.seats[usize::from(index)].ticket = Some(TicketState::Refunded);
+        }
+        let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
+        let entry = self.entry(Cause::Refund { refund: id }, Account::Provider, payable, amount, now);
+        let next = next.rested().with_effect(What::OrderRefunded { buyer: self.buyer, order: self.id, refund: id });
+        (next, entry)
+    }
+
+    /// The provider refused the refund, at once or days after it took it (then the journal's entry is reversed). The
+    /// tickets stay void: the decision stands, and a person has to find another way for the money.
+    pub fn refund_failed(&self, id: RefundId, now: Timestamp) -> (Self, Option<Entry>) {
+        let mut next = self.next(self.state);
+        let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
+        let was_booked = refund.state == RefundState::Done;
+        refund.state = RefundState::Failed;
+        let amount = refund.amount;
+        let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
+        let reversal = Cause::RefundReversed { refund: id };
+        let entry = was_booked.then(|| self.entry(reversal, payable, Account::Provider, amount, now));
+        let next = next.rested().with_effect(What::RefundFailed { buyer: self.buyer, order: self.id, refund: id });
+        (next, entry)
+    }
+
+    /// The state that the tickets add up to, once no refund is pending; otherwise as it is.
+    fn rested(mut self) -> Self {
+        if self.pending_refund().is_some() {
+            return self;
+        }
+        self.due_at = None;
+        let given_back =
+            |seat: &super::OrderSeat| matches!(seat.ticket, Some(TicketState::Refunding | TicketState::Refunded));
+        if self.unadopted.is_none() {
+            let all = self.seats.iter().all(given_back);
+            self.state = if all { OrderState::Refunded } else { OrderState::PartlyRefunded };
+        }
+        self
+    }
+}

@@ -1,0 +1,170 @@
+//! From held seats to valid tickets, or to nothing at all.
+
+use super::{Closing, Order, OrderState, PAYMENT_SECONDS_MIN, Refund, Refused, TicketState, hold_expiry};
+use crate::effects::What;
+use crate::ids::{RefundId, SeatIndex};
+use crate::ledger::{Account, Cause, Entry, transfer};
+use crate::payments::{Payment, PaymentStatus};
+use jiff::{SignedDuration, Timestamp};
+
+/// What has to be done about an order next, given its payment as the provider has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Nothing,
+    /// Write `settling`, then make the seats sold, capture, and write `paid`.
+    Settle,
+    /// The last attempt to pay was declined: back to `held`.
+    Decline,
+    /// Write `expiring`, then look again.
+    BeginClosing(Closing),
+    /// Cancel the payment, release the seats, write the end.
+    FinishClosing,
+    /// Money is set aside for an order that is over: let go of it.
+    CancelPayment,
+    /// Money was captured for an order that is over: give it back.
+    RefundUnadopted,
+    /// A stored decision waits for its money to move.
+    Refund(RefundId),
+}
+
+impl Order {
+    /// The one place that decides how an order goes on. Safe to ask at any time, however often.
+    pub fn step(&self, payment: Option<&Payment>, now: Timestamp) -> Step {
+        use PaymentStatus as P;
+        let status = payment.map(|payment| payment.status);
+        match self.state {
+            OrderState::Settling => Step::Settle,
+            OrderState::Held | OrderState::Paying | OrderState::Expiring
+                if matches!(status, Some(P::Authorised | P::Captured)) =>
+            {
+                Step::Settle
+            }
+            OrderState::Expiring => Step::FinishClosing,
+            OrderState::Held | OrderState::Paying if now >= self.hold_until => Step::BeginClosing(Closing::Expired),
+            OrderState::Paying if status == Some(P::Declined) => Step::Decline,
+            OrderState::Held | OrderState::Paying => Step::Nothing,
+            OrderState::Expired | OrderState::Cancelled | OrderState::Lost => match (self.pending_refund(), status) {
+                (Some(refund), _) => Step::Refund(refund.id),
+                (None, Some(P::Authorised)) => Step::CancelPayment,
+                (None, Some(P::Captured)) if self.unadopted.is_none() => Step::RefundUnadopted,
+                _ => Step::Nothing,
+            },
+            OrderState::Paid | OrderState::Refunding | OrderState::PartlyRefunded | OrderState::Refunded => {
+                self.pending_refund().map_or(Step::Nothing, |refund| Step::Refund(refund.id))
+            }
+        }
+    }
+
+    /// Whether a payment may be started or asked for again, and until when the hold then lasts.
+    pub fn check_payable(&self, now: Timestamp) -> Result<(), Refused> {
+        match self.state {
+            OrderState::Held | OrderState::Paying if now >= self.hold_until => Err(Refused::HoldEnded),
+            OrderState::Held | OrderState::Paying => Ok(()),
+            OrderState::Expiring | OrderState::Expired => Err(Refused::HoldEnded),
+            OrderState::Settling => Err(Refused::Busy),
+            OrderState::Cancelled | OrderState::Lost => Err(Refused::Closed),
+            _ => Err(Refused::AlreadyPaid),
+        }
+    }
+
+    /// `paying`, with the payment that was created; a hold that is nearly over is stamped afresh, once.
+    ///
+    /// The order is written before the seats are stamped: it then knows both words, whichever the seats have.
+    pub fn paying(&self, payment: String, now: Timestamp) -> Result<Self, Refused> {
+        self.check_payable(now)?;
+        let mut next = Self { payment: Some(payment), ..self.next(OrderState::Paying) };
+        let left = self.hold_until.duration_since(now);
+        if left < SignedDuration::from_secs(PAYMENT_SECONDS_MIN) && self.held_before.is_none() {
+            next.held_before = Some(self.hold_until);
+            next.hold_until = hold_expiry(now);
+        }
+        Ok(next)
+    }
+
+    /// Back to `held` after a decline: the same payment can be tried with another card.
+    pub fn declined(&self) -> Self {
+        self.next(OrderState::Held)
+    }
+
+    /// `settling`: from here on this order ends as paid or lost.
+    pub fn settling(&self) -> Self {
+        assert!(matches!(self.state, OrderState::Held | OrderState::Paying | OrderState::Expiring));
+        self.next(OrderState::Settling)
+    }
+
+    /// `paid`: every seat has a valid ticket. With the journal's entry, to be written in the same transaction.
+    pub fn paid(&self, now: Timestamp) -> (Self, Entry) {
+        assert!(matches!(self.state, OrderState::Settling), "only a settling order becomes paid");
+        let mut next = self.next(OrderState::Paid);
+        next.due_at = None;
+        next.closing = None;
+        next.paid_at = Some(now);
+        for seat in &mut next.seats {
+            seat.ticket = Some(TicketState::Valid);
+        }
+        let what = What::OrderPaid { buyer: self.buyer, order: self.id, event: self.event };
+        let entry = self.entry(Cause::Sale, Account::Organiser, Account::Provider, self.total().amount, now);
+        (next.with_effect(what), entry)
+    }
+
+    /// `lost`: the seats could not be had, or the capture was refused. Nothing is kept.
+    pub fn lost(&self) -> Self {
+        assert!(matches!(self.state, OrderState::Settling), "only a settling order is lost");
+        let mut next = self.next(OrderState::Lost);
+        next.due_at = None;
+        next.closing = None;
+        next.with_effect(What::OrderLost { buyer: self.buyer, order: self.id, event: self.event })
+    }
+
+    /// Money that was captured for an order that is over: booked, with the decision to give all of it back.
+    pub fn unadopted(&self, captured: i64, now: Timestamp) -> (Self, Entry) {
+        assert!(self.unadopted.is_none(), "a capture is booked once");
+        let mut next = self.next(self.state);
+        let refund = Refund::of_unadopted(self, captured, now);
+        next.unadopted = Some(captured);
+        next.due_at = Some(now + SignedDuration::from_secs(super::REFUND_RETRY_SECONDS));
+        let what = What::RefundRequested { buyer: self.buyer, order: self.id, refund: refund.id };
+        next.refunds.push(refund);
+        let entry = self.entry(Cause::UnadoptedCapture, Account::Unadopted, Account::Provider, captured, now);
+        (next.with_effect(what), entry)
+    }
+
+    /// `expiring`: the hold ended or the buyer gives up. Whoever writes this cancels the payment and releases the seats.
+    pub fn closing(&self, why: Closing) -> Result<Self, Refused> {
+        match self.state {
+            OrderState::Held | OrderState::Paying => Ok(Self { closing: Some(why), ..self.next(OrderState::Expiring) }),
+            OrderState::Expiring | OrderState::Settling => Err(Refused::Busy),
+            OrderState::Expired | OrderState::Cancelled | OrderState::Lost => Err(Refused::Closed),
+            _ => Err(Refused::AlreadyPaid),
+        }
+    }
+
+    /// `expired` or `cancelled`, once the payment is cancelled and the seats are released.
+    pub fn closed(&self) -> Self {
+        assert!(matches!(self.state, OrderState::Expiring), "only an expiring order closes");
+        let state = match self.closing {
+            Some(Closing::CancelledByBuyer) => OrderState::Cancelled,
+            Some(Closing::Expired) | None => OrderState::Expired,
+        };
+        Self { due_at: None, closing: None, ..self.next(state) }
+    }
+
+    /// Lets the bearer in, once.
+    pub fn check_in(&self, index: SeatIndex) -> Result<Self, Refused> {
+        let (_, _, ticket) = self.ticket(index).ok_or(Refused::NoSuchTicket)?;
+        match ticket {
+            TicketState::Valid => {
+                let mut next = self.next(self.state);
+                next.seats[usize::from(index)].ticket = Some(TicketState::Used);
+                Ok(next)
+            }
+            TicketState::Used => Err(Refused::TicketUsed),
+            TicketState::Refunding | TicketState::Refunded => Err(Refused::TicketRefunded),
+        }
+    }
+
+    pub(super) fn entry(&self, cause: Cause, from: Account, to: Account, amount: i64, at: Timestamp) -> Entry {
+        let (order, buyer, event, currency) = (self.id, self.buyer, self.event, self.currency);
+        Entry { order, buyer, event, cause, currency, legs: transfer(from, to, amount), at }
+    }
+}
