@@ -1,0 +1,185 @@
+//! What every handler is given: settings, clients, time and randomness.
+
+use crate::auth::KeyCache;
+use crate::bus::Bus;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::payments::{PaymentGateway, Stripe};
+use crate::seatmap::Availability;
+use crate::secrets::{SecretError, Secrets};
+use crate::store::{Accounts, Catalog, Db, Ledger, Orders, Seats};
+use aws_config::BehaviorVersion;
+use aws_smithy_http_client::tls;
+use domain::catalog::Event;
+use domain::ids::{self, EventId, LayoutId};
+use domain::layout::Hall;
+use jiff::SignedDuration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How long an instance keeps an event, a hall (which never changes) and a seat map (which is advice).
+const EVENT_AGE: SignedDuration = SignedDuration::from_secs(2);
+const HALL_AGE: SignedDuration = SignedDuration::from_hours(1);
+const MAP_AGE: SignedDuration = SignedDuration::from_secs(1);
+
+/// One function's view of the world. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub config: Config,
+    pub clients: Clients,
+    pub clock: Clock,
+    pub rng: Rng,
+    pub accounts: Accounts,
+    pub catalog: Catalog,
+    pub seats: Seats,
+    pub orders: Orders,
+    pub ledger: Ledger,
+    pub gateway: Arc<dyn PaymentGateway>,
+    pub caches: Arc<Caches>,
+    pub(crate) keys: KeyCache,
+}
+
+/// What an instance keeps for a moment instead of reading it again.
+pub struct Caches {
+    pub events: Cache<EventId, Event>,
+    pub halls: Cache<(LayoutId, u32), Hall>,
+    pub maps: Cache<EventId, Availability>,
+}
+
+/// Connections to the outside, shared by all functions of a process.
+#[derive(Clone)]
+pub struct Clients {
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub bus: Bus,
+    pub secrets: Secrets,
+}
+
+impl App {
+    pub fn new(config: Config, clients: Clients, clock: Clock, rng: Rng) -> Self {
+        let db = |table| Db::new(clients.dynamodb.clone(), config.get(table));
+        Self {
+            accounts: Accounts(db("ACCOUNTS_TABLE")),
+            catalog: Catalog(db("CATALOG_TABLE")),
+            seats: Seats(db("SEATS_TABLE")),
+            orders: Orders(db("ORDERS_TABLE")),
+            ledger: Ledger(db("LEDGER_TABLE")),
+            caches: Arc::new(Caches {
+                events: Cache::new(EVENT_AGE, 1000),
+                halls: Cache::new(HALL_AGE, 100),
+                maps: Cache::new(MAP_AGE, 200),
+            }),
+            gateway: Arc::new(Stripe::new(&config, clients.secrets.clone())),
+            keys: KeyCache::default(),
+            config,
+            clients,
+            clock,
+            rng,
+        }
+    }
+
+    /// The same on AWS, with the function's own role.
+    pub async fn on_aws(config: Config) -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+        let clients = Clients {
+            dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+            bus: Bus::Aws { sqs: aws_sdk_sqs::Client::new(&sdk), sns: aws_sdk_sns::Client::new(&sdk) },
+            secrets: Secrets::manager(aws_sdk_secretsmanager::Client::new(&sdk)),
+        };
+        Self::new(config, clients, Clock::default(), Rng::default())
+    }
+
+    /// The value of the secret that this setting names.
+    pub async fn secret(&self, setting: &'static str) -> Result<Arc<str>, SecretError> {
+        let name = self.config.get(setting);
+        let name = name.map_err(|missing| SecretError { name: setting.to_owned(), cause: missing.to_string() })?;
+        self.clients.secrets.get(name).await
+    }
+
+    /// 128 bits for a new id that no client's key determines.
+    pub fn new_id(&self) -> u128 {
+        ids::uuid_v7(self.now(), self.rng.bytes())
+    }
+
+    pub fn new_request_id(&self) -> String {
+        format!("req_{:016x}", u64::from_be_bytes(self.rng.bytes()))
+    }
+
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Where instants come from: the system, shifted by what a test asks for.
+#[derive(Clone, Default)]
+pub struct Clock {
+    /// Milliseconds added to the system's time.
+    shift: Arc<AtomicI64>,
+    /// Milliseconds since 1970 at which the clock stands still, or 0.
+    frozen: Arc<AtomicI64>,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's time")]
+    pub fn now(&self) -> jiff::Timestamp {
+        let base = match self.frozen.load(Ordering::Relaxed) {
+            0 => jiff::Timestamp::now().as_millisecond(),
+            at => at,
+        };
+        let at = base.saturating_add(self.shift.load(Ordering::Relaxed));
+        jiff::Timestamp::from_millisecond(at).unwrap_or(jiff::Timestamp::MAX)
+    }
+
+    /// A clock that stands at `at` until it is advanced.
+    pub fn frozen_at(at: jiff::Timestamp) -> Self {
+        let clock = Self::default();
+        clock.frozen.store(at.as_millisecond(), Ordering::Relaxed);
+        clock
+    }
+
+    /// Moves the clock, and every clone of it, forward or (negative) back.
+    pub fn advance(&self, seconds: i64) {
+        self.shift.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}
+
+/// Where randomness comes from: the operating system, or a seed in tests.
+#[derive(Clone, Default)]
+pub enum Rng {
+    #[default]
+    System,
+    /// SHA-256 over a seed and a counter: repeatable, and not for secrets that matter.
+    Seeded(Arc<Mutex<(u64, u64)>>),
+}
+
+impl Rng {
+    pub fn seeded(seed: u64) -> Self {
+        Self::Seeded(Arc::new(Mutex::new((seed, 0))))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system for randomness")]
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        match self {
+            Self::System => getrandom::fill(&mut out).expect("the operating system gives randomness"),
+            Self::Seeded(state) => {
+                use sha2::Digest;
+                let mut state = state.lock().expect("no panic holds this lock");
+                for chunk in out.chunks_mut(32) {
+                    state.1 += 1;
+                    let digest = sha2::Sha256::digest([state.0.to_be_bytes(), state.1.to_be_bytes()].concat());
+                    chunk.copy_from_slice(&digest[..chunk.len()]);
+                }
+            }
+        }
+        out
+    }
+
+    /// A number below `bound`, which is at least 1.
+    pub fn below(&self, bound: u32) -> u32 {
+        let wide = u64::from(u32::from_be_bytes(self.bytes())) * u64::from(bound.max(1));
+        (wide >> 32) as u32
+    }
+}

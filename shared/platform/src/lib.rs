@@ -1,0 +1,16 @@
+//! How the rules of `domain` meet the world: configuration, HTTP, storage, messages, the payment provider.
+
+pub mod app;
+pub mod auth;
+pub mod bus;
+mod cache;
+pub mod config;
+pub mod http;
+pub mod payments;
+pub mod seatmap;
+pub mod secrets;
+pub mod store;
+pub mod telemetry;
+
+pub use app::{App, Clients, Clock, Rng};
+pub use config::Config;

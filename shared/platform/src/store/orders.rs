@@ -1,0 +1,89 @@
+//! Orders: `pk = buyer`, `sk = order`, so that a buyer's list is consistent and needs no index; the sparse index
+//! `due` (16 shards) has those that somebody has to look at again.
+
+use super::{Db, Item, StoreError, failure, from_item, number, text, to_item};
+use crate::store::Ledger;
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::ids::{OrderId, UserId};
+use domain::ledger::Entry;
+use domain::orders::{DUE_SHARDS, Order};
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::collections::HashMap;
+
+#[derive(Clone)]
+pub struct Orders(pub Db);
+
+impl Orders {
+    pub async fn get(&self, buyer: UserId, id: OrderId) -> Result<Option<Order>, StoreError> {
+        self.0.get(buyer.to_string(), id.to_string()).await
+    }
+
+    /// Writes a new order, or gives back the one of this id that is there.
+    pub async fn put_new(&self, order: &Order) -> Result<Result<(), Order>, StoreError> {
+        let stored = self.0.put_new::<Order>(item(order)).await?;
+        Ok(stored)
+    }
+
+    /// Writes the next version of an order; [`StoreError::Conflict`] if somebody else wrote it meanwhile.
+    pub async fn save(&self, next: &Order) -> Result<(), StoreError> {
+        self.0.replace(item(next), next.v - 1).await
+    }
+
+    /// Writes the next version of an order and a journal entry, both or neither.
+    pub async fn save_with_entry(&self, next: &Order, ledger: &Ledger, entry: &Entry) -> Result<(), StoreError> {
+        let order = self.0.replaced_item(item(next), next.v - 1)?;
+        self.0.transact([order, ledger.entry(entry)?]).await
+    }
+
+    /// A buyer's orders, the newest ids last seen first; `cursor` is the last id of the page before.
+    pub async fn list(
+        &self,
+        buyer: UserId,
+        limit: u16,
+        cursor: Option<OrderId>,
+    ) -> Result<(Vec<Order>, bool), StoreError> {
+        let start = cursor
+            .map(|id| HashMap::from([("pk".into(), text(buyer.to_string())), ("sk".into(), text(id.to_string()))]));
+        let request = self.0.client.query().table_name(self.0.table()?).consistent_read(true).scan_index_forward(false);
+        let request =
+            request.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(buyer.to_string()));
+        let reply = request.limit(i32::from(limit)).set_exclusive_start_key(start).send().await.map_err(failure)?;
+        let more = reply.last_evaluated_key.is_some();
+        let orders: Result<Vec<_>, _> = reply.items.unwrap_or_default().into_iter().map(from_item).collect();
+        Ok((orders?, more))
+    }
+
+    /// Orders of one shard that were due by `now`, the longest due first, at most `limit`.
+    pub async fn due(&self, shard: u8, now: Timestamp, limit: i32) -> Result<Vec<(UserId, OrderId)>, StoreError> {
+        #[derive(Deserialize)]
+        struct Key {
+            pk: UserId,
+            sk: OrderId,
+        }
+        let request = self.0.client.query().table_name(self.0.table()?).index_name("due").limit(limit);
+        let request = request.key_condition_expression("due_shard = :shard AND due_at <= :now");
+        let request = request.expression_attribute_values(":shard", text(shard_name(shard)));
+        let request = request.expression_attribute_values(":now", number(now.as_second().max(0) as u64));
+        let reply = request.send().await.map_err(failure)?;
+        let keys = reply.items.unwrap_or_default().into_iter().map(from_item::<Key>);
+        keys.map(|key| key.map(|key| (key.pk, key.sk))).collect()
+    }
+}
+
+fn shard_name(shard: u8) -> String {
+    format!("{shard:x}")
+}
+
+/// The item of an order: its fields, and instead of `due_at` as an instant the sparse index's two attributes.
+fn item(order: &Order) -> Item {
+    let mut item = to_item(order);
+    item.insert("pk".into(), text(order.buyer.to_string()));
+    item.insert("sk".into(), text(order.id.to_string()));
+    if let Some(due_at) = order.due_at {
+        let shard = (order.id.0 % u128::from(DUE_SHARDS)) as u8;
+        item.insert("due_shard".into(), text(shard_name(shard)));
+        item.insert("due_at".into(), AttributeValue::N(due_at.as_second().to_string()));
+    }
+    item
+}
