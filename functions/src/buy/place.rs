@@ -1,0 +1,251 @@
+//! From a wish for seats to a held order: check, lock the rows, write the order. Two calls for one row.
+
+use super::{BestIn, OrderIn, SeatIn};
+use crate::views::{order_problem, sentence};
+use domain::catalog::{Event, NotOnSale, ORDER_SEATS_MAX};
+use domain::ids::OrderId;
+use domain::layout::{Found, Hall};
+use domain::orders::{NewOrder, Order, OrderSeat, OrderState, check_total, hold_expiry};
+use domain::seating::best::BestAsk;
+use domain::seating::words::{Hold, held};
+use domain::seating::{Block, Place, SeatName};
+use jiff::Timestamp;
+use platform::App;
+use platform::http::{Buyer, FieldError, Problem};
+use platform::seatmap::seat_map;
+use platform::store::Locked;
+use std::collections::{BTreeMap, HashSet};
+
+/// Rounds of looking for best seats, and groups that each tries, before the buyer is told that there are none.
+const ROUNDS_MAX: usize = 4;
+const ROUND_GROUPS_MAX: usize = 4;
+
+/// Seats of one row that this call locked, or found locked for this order.
+struct Lock {
+    block: Block,
+    indexes: Vec<u8>,
+    expiry: Timestamp,
+    is_new: bool,
+}
+
+/// A held order of this id: a new one, or the one that the same request made before (or another: compare `request`).
+pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &OrderIn) -> Result<Order, Problem> {
+    let event = app.recent_event(ask.event_id).await?.filter(|event| event.is_public());
+    let event = event.ok_or_else(Problem::not_found)?;
+    let hall = app.hall(event.layout).await?.ok_or_else(|| Problem::internal("the event's layout is not there"))?;
+    event.check_on_sale(app.now()).map_err(not_on_sale)?;
+    let wish = Wish { app, event: &event, hall: &hall, hold: Hold::of(id) };
+    let (seats, locks) = match (&ask.seats, &ask.best) {
+        (Some(seats), None) => wish.named(seats).await?,
+        (None, Some(best)) => wish.best(best).await?,
+        _ => return Err(Problem::field("", "must have either seats or best")),
+    };
+    let (hold_until, locks) = wish.agree(locks).await?;
+    let new = NewOrder {
+        id,
+        buyer: buyer.id,
+        event: event.id,
+        request: request.to_owned(),
+        currency: event.currency,
+        seats,
+        policy: event.refund_policy.clone(),
+    };
+    let order = Order::place(new, hold_until, app.now());
+    match app.orders.put_new(&order).await? {
+        Ok(()) => Ok(order),
+        Err(existing) => {
+            wish.release_foreign(&locks, &existing).await?;
+            Ok(existing)
+        }
+    }
+}
+
+struct Wish<'a> {
+    app: &'a App,
+    event: &'a Event,
+    hall: &'a Hall,
+    hold: Hold,
+}
+
+impl Wish<'_> {
+    async fn named(&self, seats: &[SeatIn]) -> Result<(Vec<OrderSeat>, Vec<Lock>), Problem> {
+        if seats.is_empty() || seats.len() > ORDER_SEATS_MAX {
+            return Err(Problem::field("/seats", format!("must name 1 to {ORDER_SEATS_MAX} seats")));
+        }
+        let mut chosen = Vec::with_capacity(seats.len());
+        let mut errors = Vec::new();
+        let mut seen = HashSet::new();
+        for (index, seat) in seats.iter().enumerate() {
+            let name = SeatName { section: seat.section.clone(), row: seat.row.clone(), seat: seat.seat.clone() };
+            let found = self.hall.find(&name);
+            let detail = match found.and_then(|found| self.order_seat(name.clone(), &found)) {
+                Some(seat) if seen.insert(name) => {
+                    chosen.push(seat);
+                    continue;
+                }
+                Some(_) => "is named twice",
+                None => "is not a seat that this event sells",
+            };
+            errors.push(FieldError { pointer: format!("/seats/{index}"), detail: detail.into() });
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        self.check_price(&chosen)?;
+        match self.lock(&chosen).await? {
+            Ok(locks) => Ok((chosen, locks)),
+            Err((block, taken)) => Err(seats_taken(&chosen, &block, &taken)),
+        }
+    }
+
+    async fn best(&self, ask: &BestIn) -> Result<(Vec<OrderSeat>, Vec<Lock>), Problem> {
+        if ask.quantity == 0 || usize::from(ask.quantity) > ORDER_SEATS_MAX {
+            return Err(Problem::field("/best/quantity", format!("must be 1 to {ORDER_SEATS_MAX}")));
+        }
+        let layout = self.hall.layout();
+        if ask.section.as_ref().is_some_and(|id| !layout.sections.iter().any(|section| section.id == *id)) {
+            return Err(Problem::field("/best/section", "is not a section of this hall"));
+        }
+        if ask.category.as_ref().is_some_and(|id| !self.event.prices.contains_key(id)) {
+            return Err(Problem::field("/best/category", "is not a category that this event sells"));
+        }
+        let BestIn { quantity, category, section, accessible } = ask.clone();
+        let wanted = BestAsk { quantity, section, category, accessible };
+        let map = seat_map(self.app, self.event).await?;
+        // The map is up to a second old: what turns out to be taken is noted in it, and the next round knows.
+        for _ in 0..ROUNDS_MAX {
+            for places in map.best(&wanted, ROUND_GROUPS_MAX, &self.app.rng) {
+                let seats = self.order_seats(&places)?;
+                self.check_price(&seats)?;
+                match self.lock(&seats).await? {
+                    Ok(locks) => {
+                        map.take(places);
+                        return Ok((seats, locks));
+                    }
+                    Err((block, taken)) => {
+                        map.take(taken.into_iter().map(|index| Place { block: block.clone(), index }));
+                    }
+                }
+            }
+        }
+        Err(Problem::conflict("seats_taken", "There are not so many such seats free just now."))
+    }
+
+    fn order_seats(&self, places: &[Place]) -> Result<Vec<OrderSeat>, Problem> {
+        let seats = places.iter().map(|place| {
+            let (found, name) = (self.hall.at(place)?, self.hall.name_of(place)?);
+            self.order_seat(name, &found)
+        });
+        seats.collect::<Option<_>>().ok_or_else(|| Problem::internal("best seats are not of this hall"))
+    }
+
+    fn order_seat(&self, name: SeatName, found: &Found<'_>) -> Option<OrderSeat> {
+        let price = self.event.price(found.category)?;
+        Some(OrderSeat {
+            section: name.section,
+            row: name.row,
+            seat: name.seat,
+            block: found.place.block.row.clone(),
+            index: found.place.index,
+            category: found.category.to_owned(),
+            price: price.amount,
+            ticket: None,
+        })
+    }
+
+    fn check_price(&self, seats: &[OrderSeat]) -> Result<(), Problem> {
+        let total = check_total(self.event.currency, seats.iter().map(|seat| seat.price));
+        total.map(drop).map_err(order_problem)
+    }
+
+    /// Locks every row in a fixed order; if one cannot be had, lets go of what this call locked.
+    async fn lock(&self, seats: &[OrderSeat]) -> Result<Result<Vec<Lock>, (Block, Vec<u8>)>, Problem> {
+        let mut blocks: BTreeMap<Block, Vec<u8>> = BTreeMap::new();
+        for seat in seats {
+            blocks.entry(seat.place().block).or_default().push(seat.index);
+        }
+        let now = self.app.now();
+        let expiry = hold_expiry(now);
+        let mut locks: Vec<Lock> = Vec::with_capacity(blocks.len());
+        for (block, indexes) in blocks {
+            match self.app.seats.lock(self.event.id, &block, &indexes, self.hold, expiry, now).await? {
+                Locked::Now => locks.push(Lock { block, indexes, expiry, is_new: true }),
+                Locked::Before(expiry) => locks.push(Lock { block, indexes, expiry, is_new: false }),
+                Locked::Taken(taken) => {
+                    for lock in locks.iter().filter(|lock| lock.is_new) {
+                        self.unlock(lock, &lock.indexes).await?;
+                    }
+                    return Ok(Err((block, taken)));
+                }
+            }
+        }
+        Ok(Ok(locks))
+    }
+
+    async fn unlock(&self, lock: &Lock, indexes: &[u8]) -> Result<(), Problem> {
+        let word = held(lock.expiry, self.hold);
+        let seats: Vec<_> = indexes.iter().map(|&index| (index, vec![word.clone()])).collect();
+        Ok(self.app.seats.release(self.event.id, &lock.block, &seats).await?)
+    }
+
+    /// One expiry for all rows: where an earlier call for this order locked some of them, those are stamped afresh.
+    async fn agree(&self, locks: Vec<Lock>) -> Result<(Timestamp, Vec<Lock>), Problem> {
+        let latest = locks.iter().map(|lock| lock.expiry).max().expect("an order has seats");
+        let mut agreed = Vec::with_capacity(locks.len());
+        for lock in locks {
+            if lock.expiry != latest {
+                let words = [held(latest, self.hold), held(lock.expiry, self.hold)];
+                let event = self.event.id;
+                if !self.app.seats.extend(event, &lock.block, &lock.indexes, &words, self.app.now()).await? {
+                    return Err(Problem::conflict("seats_taken", "Some of these seats have just been taken."));
+                }
+            }
+            agreed.push(Lock { expiry: latest, ..lock });
+        }
+        Ok((latest, agreed))
+    }
+
+    /// The order was there already: lets go of the seats locked by this call that are not that order's.
+    async fn release_foreign(&self, locks: &[Lock], existing: &Order) -> Result<(), Problem> {
+        let is_open = matches!(
+            existing.state,
+            OrderState::Held | OrderState::Paying | OrderState::Settling | OrderState::Expiring
+        );
+        let words = existing.held_words();
+        for lock in locks.iter().filter(|lock| lock.is_new) {
+            let is_its = |index: u8| {
+                let has = existing.seats.iter().any(|seat| seat.index == index && seat.place().block == lock.block);
+                is_open && has && words.contains(&held(lock.expiry, self.hold))
+            };
+            let foreign: Vec<_> = lock.indexes.iter().copied().filter(|&index| !is_its(index)).collect();
+            if !foreign.is_empty() {
+                self.unlock(lock, &foreign).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_on_sale(refused: NotOnSale) -> Problem {
+    let code = match refused {
+        NotOnSale::Cancelled => "event_cancelled",
+        NotOnSale::Started => "event_started",
+        NotOnSale::NotYet(_) | NotOnSale::Ended => "not_on_sale",
+    };
+    Problem::conflict(code, sentence(&refused.to_string()))
+}
+
+/// Names the seats that somebody else has.
+fn seats_taken(seats: &[OrderSeat], block: &Block, taken: &[u8]) -> Problem {
+    let is_taken = |seat: &OrderSeat| seat.place().block == *block && taken.contains(&seat.index);
+    let gone = seats.iter().enumerate().filter(|(_, seat)| is_taken(seat));
+    let errors: Vec<_> = gone
+        .map(|(index, seat)| FieldError {
+            pointer: format!("/seats/{index}"),
+            detail: format!("{} is taken", seat.name()),
+        })
+        .collect();
+    let names: Vec<_> = errors.iter().map(|error| error.detail.as_str()).collect();
+    let detail = sentence(&names.join(", "));
+    Problem::conflict("seats_taken", detail).with_errors(errors)
+}

@@ -1,0 +1,56 @@
+//! What the Payments queue carries: commands to `settle`, and the effects it subscribes to.
+
+use domain::effects::{Effect, What};
+use domain::ids::{EventId, OrderId, RefundId, UserId};
+use platform::bus::QueueMessage;
+use serde::{Deserialize, Serialize};
+
+/// Something for `settle` to look at. All are hints: what is true is read from the table and the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Command {
+    /// The provider says that a payment changed.
+    #[serde(rename = "payment.changed")]
+    PaymentChanged { payment: String },
+    /// The provider says that a refund changed.
+    #[serde(rename = "payment.refund_changed")]
+    RefundChanged { payment: String, refund: RefundId },
+    /// An order is due: its hold ended, or something about it was left half-way.
+    #[serde(rename = "order.due")]
+    OrderDue { buyer: UserId, order: OrderId },
+    /// Refund the orders of a cancelled event that one shard of the journal lists, from after `cursor`.
+    #[serde(rename = "event.refund_orders")]
+    RefundOrders { event: EventId, shard: u8, cursor: Option<String> },
+}
+
+impl Command {
+    pub fn message(&self, delay_seconds: u16) -> QueueMessage {
+        QueueMessage { body: serde_json::to_string(self).expect("a command is plain JSON"), delay_seconds }
+    }
+}
+
+/// An effect as the topic carries it: with the item it came from and that item's version, by which a consumer that
+/// keeps state knows an older one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    #[serde(flatten)]
+    pub effect: Effect,
+    pub aggregate: String,
+    pub v: u64,
+}
+
+/// The body of a message on the Payments queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PaymentsMessage {
+    Command(Command),
+    Effect(What),
+}
+
+impl PaymentsMessage {
+    pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
+        match serde_json::from_str(body) {
+            Ok(command) => Ok(Self::Command(command)),
+            Err(_) => Ok(Self::Effect(serde_json::from_str::<Envelope>(body)?.effect.what)),
+        }
+    }
+}

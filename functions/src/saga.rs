@@ -1,0 +1,249 @@
+//! Drives an order to rest. What to do next is decided by `domain::orders::Order::step`; here it is done, one write or
+//! one call at a time, so that whoever comes after a crash goes on from what is written.
+
+use domain::ids::{OrderId, RefundId, UserId};
+use domain::orders::{Order, OrderSeat, OrderState, Refused, Step, TicketState};
+use domain::payments::{Payment, PaymentStatus, ProviderRefundStatus};
+use domain::seating::Block;
+use platform::App;
+use platform::http::Problem;
+use platform::payments::GatewayError;
+use platform::store::StoreError;
+use std::collections::BTreeMap;
+
+/// Steps that one drive takes; the longest way, late money for a lost order, has six.
+const STEPS_MAX: usize = 12;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SagaError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("the event of an order is not there")]
+    NoEvent,
+    #[error("the order does not come to rest")]
+    Restless,
+}
+
+impl From<SagaError> for Problem {
+    fn from(error: SagaError) -> Self {
+        match error {
+            SagaError::Store(error) => error.into(),
+            SagaError::Gateway(error) => provider_problem(&error),
+            SagaError::Refused(refused) => crate::views::order_problem(refused),
+            SagaError::NoEvent | SagaError::Restless => Problem::internal(error.to_string()),
+        }
+    }
+}
+
+/// What a client is told when the provider cannot be asked: its seats are still held.
+pub fn provider_problem(error: &GatewayError) -> Problem {
+    let detail = "The payment provider does not answer. Your seats stay held; try again shortly.";
+    Problem::unavailable("payment_provider_unavailable", detail, error.to_string())
+}
+
+/// Drives an order as far as it goes now. `None` if there is no such order.
+pub async fn drive(app: &App, buyer: UserId, id: OrderId) -> Result<Option<Order>, SagaError> {
+    let Some(order) = app.orders.get(buyer, id).await? else { return Ok(None) };
+    let payment = fetch_payment(app, &order).await?;
+    drive_from(app, order, payment).await.map(Some)
+}
+
+/// The same for an order and a payment that were just read.
+pub async fn drive_from(app: &App, order: Order, payment: Option<Payment>) -> Result<Order, SagaError> {
+    tidy(app, &order).await?;
+    let (mut order, mut payment) = (order, payment);
+    for _ in 0..STEPS_MAX {
+        let step = order.step(payment.as_ref(), app.now());
+        if step == Step::Nothing {
+            return Ok(order);
+        }
+        tracing::info!(order = %order.id, state = ?order.state, ?step, "order step");
+        match take(app, &order, payment.as_ref(), step).await {
+            Ok(next) => order = next,
+            Err(SagaError::Store(StoreError::Conflict)) => {
+                let stored = app.orders.get(order.buyer, order.id).await?;
+                order = stored.ok_or(SagaError::Restless)?;
+                tidy(app, &order).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        if !matches!(order.state, OrderState::Paid) {
+            payment = fetch_payment(app, &order).await?;
+        }
+    }
+    Err(SagaError::Restless)
+}
+
+async fn fetch_payment(app: &App, order: &Order) -> Result<Option<Payment>, SagaError> {
+    match &order.payment {
+        Some(id) => Ok(app.gateway.fetch(id).await?),
+        None => Ok(None),
+    }
+}
+
+/// One step: gives the order as it is written now.
+async fn take(app: &App, order: &Order, payment: Option<&Payment>, step: Step) -> Result<Order, SagaError> {
+    let next = match step {
+        Step::Nothing => return Ok(order.clone()),
+        Step::Settle if order.state == OrderState::Settling => return settle(app, order, payment).await,
+        Step::Settle => order.settling(),
+        Step::Decline => order.declined(),
+        Step::BeginClosing(why) => order.closing(why)?,
+        Step::FinishClosing => {
+            if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Cancelled) {
+                app.gateway.cancel(&payment.id).await?;
+            }
+            release(app, order).await?;
+            order.closed()
+        }
+        Step::CancelPayment => {
+            let payment = payment.expect("this step is for an order with a payment");
+            app.gateway.cancel(&payment.id).await?;
+            return Ok(order.clone());
+        }
+        Step::RefundUnadopted => {
+            let captured = payment.expect("this step is for an order with a payment").captured;
+            let (next, entry) = order.unadopted(captured, app.now());
+            app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
+            return Ok(next);
+        }
+        Step::Refund(id) => return refund(app, order, id).await,
+    };
+    app.orders.save(&next).await?;
+    Ok(next)
+}
+
+/// From `settling` to `paid`, or to `lost` with nothing kept.
+async fn settle(app: &App, order: &Order, payment: Option<&Payment>) -> Result<Order, SagaError> {
+    let event = app.catalog.event(order.event).await?.ok_or(SagaError::NoEvent)?;
+    let is_cancelled = event.status == domain::catalog::EventStatus::Cancelled;
+    let owed = order.total();
+    match payment {
+        None if owed.amount > 0 => return Err(GatewayError::Refused("the payment is gone".into()).into()),
+        Some(payment) if payment.amount != owed => return lose(app, order, Some(payment)).await,
+        _ => {}
+    }
+    if is_cancelled || !sell(app, order).await? {
+        return lose(app, order, payment).await;
+    }
+    if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Captured) {
+        match app.gateway.capture(payment).await {
+            Ok(_) => {}
+            Err(GatewayError::Refused(cause)) => {
+                tracing::warn!(order = %order.id, cause, "the capture was refused");
+                return lose(app, order, Some(payment)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (next, entry) = order.paid(app.now());
+    app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
+    tracing::info!(order = %order.id, seats = order.seats.len(), amount = order.total().amount, "order paid");
+    Ok(next)
+}
+
+/// Gives back whatever this order has: its seats, the authorisation. Money that was captured all the same is given
+/// back by the steps that follow.
+async fn lose(app: &App, order: &Order, payment: Option<&Payment>) -> Result<Order, SagaError> {
+    release(app, order).await?;
+    if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Captured) {
+        match app.gateway.cancel(&payment.id).await {
+            Ok(_) => {}
+            Err(GatewayError::Refused(cause)) => tracing::warn!(order = %order.id, cause, "nothing to cancel"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let next = order.lost();
+    app.orders.save(&next).await?;
+    Ok(next)
+}
+
+/// Makes every seat sold, row by row in a fixed order. False if somebody else has one of them.
+async fn sell(app: &App, order: &Order) -> Result<bool, SagaError> {
+    let held = order.held_words();
+    for (block, seats) in by_block(order) {
+        let sold: Vec<_> = seats.iter().map(|(index, seat)| (seat.index, order.sold_word(*index))).collect();
+        if !app.seats.sell(order.event, &block, &sold, &held, app.now()).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Frees every seat that has a word of this order, held or sold.
+async fn release(app: &App, order: &Order) -> Result<(), SagaError> {
+    release_where(app, order, |_| true).await
+}
+
+async fn release_where(app: &App, order: &Order, which: impl Fn(&OrderSeat) -> bool) -> Result<(), SagaError> {
+    let held = order.held_words();
+    for (block, seats) in by_block(order) {
+        let own = seats.iter().filter(|(_, seat)| which(seat)).map(|(index, seat)| {
+            let words = held.iter().cloned().chain([order.sold_word(*index)]).collect();
+            (seat.index, words)
+        });
+        let own: Vec<_> = own.collect();
+        if !own.is_empty() {
+            app.seats.release(order.event, &block, &own).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what a slow settling may have written after the order was over: seats without a ticket.
+async fn tidy(app: &App, order: &Order) -> Result<(), SagaError> {
+    match order.state {
+        OrderState::Expired | OrderState::Cancelled | OrderState::Lost => release(app, order).await,
+        OrderState::Refunded | OrderState::PartlyRefunded => {
+            release_where(app, order, |seat| seat.ticket == Some(TicketState::Refunded)).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Moves the money of a stored decision, frees the seats, and writes that it is done.
+async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaError> {
+    let refund = order.refund(id).expect("the step names a refund of this order");
+    let provider_refund = match (&order.payment, refund.amount) {
+        (Some(payment), 1..) => {
+            let made = match app.gateway.refund(payment, id, refund.money(order.currency)).await {
+                Ok(made) if made.status == ProviderRefundStatus::Accepted => made,
+                Ok(_) | Err(GatewayError::Refused(_)) => return refund_failed(app, order, id).await,
+                Err(error) => return Err(error.into()),
+            };
+            Some(made.id)
+        }
+        _ => None,
+    };
+    let tickets = refund.tickets.clone();
+    let given_back: Vec<_> = tickets.iter().map(|&index| &order.seats[usize::from(index)]).collect();
+    release_where(app, order, |seat| given_back.contains(&seat)).await?;
+    let (next, entry) = order.refund_done(id, provider_refund, app.now());
+    app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
+    tracing::info!(order = %order.id, refund = %id, amount = refund.amount, "refund done");
+    Ok(next)
+}
+
+/// Writes that the provider could not give money back; a person has to.
+pub async fn refund_failed(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaError> {
+    let (next, reversal) = order.refund_failed(id, app.now());
+    match reversal {
+        Some(entry) => app.orders.save_with_entry(&next, &app.ledger, &entry).await?,
+        None => app.orders.save(&next).await?,
+    }
+    tracing::error!(order = %order.id, refund = %id, "a refund failed at the provider");
+    Ok(next)
+}
+
+/// An order's seats by the item that locks them, in the one order in which every function visits them.
+pub fn by_block(order: &Order) -> BTreeMap<Block, Vec<(u8, &OrderSeat)>> {
+    let mut blocks: BTreeMap<Block, Vec<(u8, &OrderSeat)>> = BTreeMap::new();
+    for (index, seat) in order.seats.iter().enumerate() {
+        blocks.entry(seat.place().block).or_default().push((index as u8, seat));
+    }
+    blocks
+}

@@ -1,0 +1,118 @@
+//! `settle`: the one place that moves money. Each message of the Payments queue says where to look; the order and its
+//! payment say what to do.
+
+use crate::Error;
+use crate::commands::{Command, PaymentsMessage};
+use crate::saga;
+use domain::effects::What;
+use domain::ids::{EventId, RefundId};
+use domain::ledger::Cause;
+use domain::orders::{RefundAsk, RefundRefused};
+use domain::payments::{PaymentStatus, ProviderRefundStatus};
+use domain::refunds::Ground;
+use platform::App;
+use platform::store::{LEDGER_SHARDS, StoreError};
+
+/// Orders of a cancelled event that one message works through.
+const PAGE_ORDERS: i32 = 25;
+/// Seconds after which the orders of a cancelled event are listed again: twice as long as a settling that had read the
+/// event before it was cancelled may run (`Timeout` of `settle` in template.yaml).
+const LAST_PASS_SECONDS: u16 = 120;
+
+pub async fn handle(app: App, body: String) -> Result<(), Error> {
+    let message = PaymentsMessage::parse(&body).map_err(|error| Error(format!("an unknown message: {error}")))?;
+    match message {
+        PaymentsMessage::Command(Command::PaymentChanged { payment }) => payment_changed(&app, &payment).await,
+        PaymentsMessage::Command(Command::RefundChanged { payment, refund }) => {
+            refund_changed(&app, &payment, refund).await
+        }
+        PaymentsMessage::Command(Command::OrderDue { buyer, order })
+        | PaymentsMessage::Effect(What::RefundRequested { buyer, order, .. }) => {
+            saga::drive(&app, buyer, order).await.map(drop).map_err(into_error)
+        }
+        PaymentsMessage::Command(Command::RefundOrders { event, shard, cursor }) => {
+            refund_orders(&app, event, shard, cursor).await
+        }
+        PaymentsMessage::Effect(What::EventCancelled { event }) => refund_event(&app, event).await,
+        PaymentsMessage::Effect(other) => Err(Error(format!("settle does not take {}", other.kind()))),
+    }
+}
+
+async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
+    let fetched = app.gateway.fetch(id).await.map_err(into_error)?;
+    let Some(payment) = fetched else { return Ok(()) };
+    let order = app.orders.get(payment.buyer, payment.order).await.map_err(into_error)?;
+    match order {
+        Some(order) if order.payment.as_deref() == Some(id) => {
+            saga::drive_from(app, order, Some(payment)).await.map(drop).map_err(into_error)
+        }
+        // A payment that no order took on, since another was saved for it: nobody was given its secret.
+        _ if payment.status == PaymentStatus::Authorised => app.gateway.cancel(id).await.map(drop).map_err(into_error),
+        _ => Ok(()),
+    }
+}
+
+/// A refund that the provider took may still fail days later: then it comes back as work for a person.
+async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<(), Error> {
+    let Some(fetched) = app.gateway.fetch(payment).await.map_err(into_error)? else { return Ok(()) };
+    let Some(order) = app.orders.get(fetched.buyer, fetched.order).await.map_err(into_error)? else { return Ok(()) };
+    let Some(known) = order.refund(refund) else { return Ok(()) };
+    if known.state != domain::orders::RefundState::Done {
+        return saga::drive_from(app, order, Some(fetched)).await.map(drop).map_err(into_error);
+    }
+    let money = known.money(order.currency);
+    let now = app.gateway.refund(payment, refund, money).await.map_err(into_error)?;
+    if now.status == ProviderRefundStatus::Failed {
+        saga::refund_failed(app, &order, refund).await.map_err(into_error)?;
+    }
+    Ok(())
+}
+
+/// Lists the orders of a cancelled event now, and once more when no settling that began before can still be running.
+async fn refund_event(app: &App, event: EventId) -> Result<(), Error> {
+    let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
+    let pass = |delay| {
+        let command = move |shard| Command::RefundOrders { event, shard, cursor: None }.message(delay);
+        (0..LEDGER_SHARDS).map(command)
+    };
+    let messages = pass(0).chain(pass(LAST_PASS_SECONDS)).collect();
+    app.clients.bus.send(queue, messages).await.map_err(into_error)
+}
+
+async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<String>) -> Result<(), Error> {
+    let stored = app.catalog.event(event).await.map_err(into_error)?;
+    let event = stored.ok_or_else(|| Error("the event of a refund is not there".into()))?;
+    let (entries, next) = app.ledger.list(event.id, shard, cursor, PAGE_ORDERS).await.map_err(into_error)?;
+    if let Some(cursor) = next {
+        let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
+        let rest = Command::RefundOrders { event: event.id, shard, cursor: Some(cursor) };
+        app.clients.bus.send(queue, vec![rest.message(0)]).await.map_err(into_error)?;
+    }
+    for entry in entries.iter().filter(|entry| entry.cause == Cause::Sale) {
+        let stored = app.orders.get(entry.buyer, entry.order).await.map_err(into_error)?;
+        let order = stored.ok_or_else(|| Error(format!("the order {} of the journal is not there", entry.order)))?;
+        let key = domain::ids::keyed(&order.id.to_string(), "event cancelled", &event.id.to_string());
+        let (id, ground) = (RefundId(key), Ground::EventCancelled);
+        let ask = RefundAsk { id, request: String::new(), tickets: None, ground, decided_by: None };
+        if order.refund(id).is_some() {
+            continue;
+        }
+        match order.request_refund(&event, &ask, app.now()) {
+            Ok(next) => app.orders.save(&next).await.map_err(into_error)?,
+            // Every ticket was used or given back before.
+            Err(RefundRefused::Order(_)) => {}
+            Err(error) => return Err(into_error(error)),
+        }
+    }
+    Ok(())
+}
+
+fn into_error(error: impl std::error::Error) -> Error {
+    Error(error.to_string())
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        into_error(error)
+    }
+}
