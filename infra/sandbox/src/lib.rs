@@ -1,0 +1,345 @@
+//! The payment provider's sandbox: the part of Stripe's wire protocol that Boxoffice uses, served on loopback.
+//!
+//! Stripe's official clients, unmodified, drive every call and verify the webhooks (`tests/clients`). Nothing here
+//! knows about Boxoffice, and Boxoffice does not know that it talks to a sandbox.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `http` | the door: routes, CORS, body limit, held-back answers |
+//! | `api` | one call: keys, idempotency, dispatch, expansion |
+//! | `form`, `error` | requests and errors as Stripe writes them |
+//! | `intents`, `charges`, `refunds`, `customers`, `setups`, `lists` | what the calls do |
+//! | `cards`, `money` | test payment methods; limits of amounts |
+//! | `objects`, `table`, `state`, `store` | what is kept, in memory and through to SQLite |
+//! | `idempotency` | answers that are given again |
+//! | `webhooks` | delivery, and the loop that runs timers |
+//! | `pages` | pages for a person who plays the buyer |
+//!
+//! Invariant: a call changes the state under one lock and never waits inside it; what was answered is on disk first,
+//! where there is a database.
+
+mod api;
+mod cards;
+mod charges;
+mod customers;
+mod error;
+mod form;
+mod http;
+mod idempotency;
+mod intents;
+mod lists;
+mod money;
+mod objects;
+mod pages;
+mod refunds;
+mod setups;
+mod state;
+mod store;
+mod table;
+mod webhooks;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+pub use objects::Status;
+pub use webhooks::{EVENTS, signature};
+
+/// How long open calls may take to end once the server is told to stop.
+const GRACE_SECONDS: u64 = 1;
+/// `pm_sandbox_timeout` answers later than any client waits.
+const HANG_SECONDS: u64 = 60;
+const REFUND_SETTLES_SECONDS: u64 = 3;
+/// When a failed webhook is sent again: a few times over hours, as Stripe does in test mode.
+const RETRY_SECONDS: [u64; 6] = [1, 5, 25, 2 * 60, 10 * 60, 60 * 60];
+
+/// Gives Unix time in milliseconds.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// How a sandbox is set up. The defaults have keys that are no secret.
+#[derive(Clone)]
+pub struct Settings {
+    /// `sk_test_…`: may do everything.
+    pub secret_key: String,
+    /// `pk_test_…`: may read and confirm an intent whose client secret is given too.
+    pub publishable_key: String,
+    /// `rk_test_…`: may read everything.
+    pub read_only_key: Option<String>,
+    /// `whsec_…`: signs webhooks.
+    pub webhook_secret: String,
+    /// Where webhooks go; events that happen while there is none are never sent. Plain HTTP.
+    pub webhook_url: Option<String>,
+    /// Types of events to send, of [`EVENTS`].
+    pub enabled_events: Vec<String>,
+    /// SQLite file that keeps everything; `None` keeps it in memory.
+    pub database: Option<PathBuf>,
+    /// When a failed webhook is sent again; after the last one it is given up.
+    pub retry_delays: Vec<Duration>,
+    /// How long `pm_sandbox_timeout` holds its answer back.
+    pub hang: Duration,
+    /// How long a refund of `pm_card_pendingRefund` or `pm_card_refundFail` takes to come to its end.
+    pub refund_settles_after: Duration,
+    /// Where time comes from. After moving it, call [`Stripe::wake`].
+    pub clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            secret_key: "sk_test_boxoffice".to_owned(),
+            publishable_key: "pk_test_boxoffice".to_owned(),
+            read_only_key: Some("rk_test_boxoffice".to_owned()),
+            webhook_secret: "whsec_boxoffice".to_owned(),
+            webhook_url: None,
+            enabled_events: EVENTS.map(str::to_owned).to_vec(),
+            database: None,
+            retry_delays: RETRY_SECONDS.map(Duration::from_secs).to_vec(),
+            hang: Duration::from_secs(HANG_SECONDS),
+            refund_settles_after: Duration::from_secs(REFUND_SETTLES_SECONDS),
+            clock: Arc::new(system_time_ms),
+        }
+    }
+}
+
+impl Settings {
+    fn hang_ms(&self) -> i64 {
+        millis(self.hang)
+    }
+
+    fn refund_settles_ms(&self) -> i64 {
+        millis(self.refund_settles_after)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the sandbox stands for another company, which has its own clock")]
+fn system_time_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("the clock is past 1970");
+    millis(since)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Why a sandbox cannot be opened.
+#[derive(Debug)]
+pub enum Error {
+    /// The database cannot be read or written.
+    Database(rusqlite::Error),
+    /// The database holds a record that is not JSON of its kind.
+    Record(serde_json::Error),
+    /// The database holds rows under numbers that this program does not write.
+    Corrupt,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Database(error) => write!(f, "the sandbox's database fails: {error}"),
+            Error::Record(error) => write!(f, "the sandbox's database holds a bad record: {error}"),
+            Error::Corrupt => write!(f, "the sandbox's database holds records in no order"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Database(error) => Some(error),
+            Error::Record(error) => Some(error),
+            Error::Corrupt => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Error {
+        Error::Database(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Error {
+        Error::Record(error)
+    }
+}
+
+/// The provider's books: what it took and gave back, counted independently of whoever asked for it.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// Oldest first.
+    pub intents: Vec<IntentEntry>,
+    /// Oldest first.
+    pub refunds: Vec<RefundEntry>,
+}
+
+/// A payment intent in the books. Amounts are in minor units.
+#[derive(Clone, Debug)]
+pub struct IntentEntry {
+    pub id: String,
+    pub amount: i64,
+    pub amount_capturable: i64,
+    pub amount_received: i64,
+    /// Lower case, as Stripe writes it.
+    pub currency: String,
+    pub status: Status,
+    pub customer: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+    /// Ids of its refunds, oldest first.
+    pub refunds: Vec<String>,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+/// A refund in the books.
+#[derive(Clone, Debug)]
+pub struct RefundEntry {
+    pub id: String,
+    pub payment_intent: String,
+    pub amount: i64,
+    pub currency: String,
+    /// `pending`, `succeeded` or `failed`.
+    pub status: String,
+    pub metadata: BTreeMap<String, String>,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+struct Shared {
+    state: Mutex<state::State>,
+    wake: Notify,
+}
+
+/// A handle to a sandbox; clones share it.
+#[derive(Clone)]
+pub struct Stripe(Arc<Shared>);
+
+impl Stripe {
+    /// Opens a sandbox, with all that its database holds.
+    pub fn open(settings: Settings) -> Result<Stripe, Error> {
+        let state = Mutex::new(state::State::open(settings)?);
+        Ok(Stripe(Arc::new(Shared { state, wake: Notify::new() })))
+    }
+
+    /// The API under `/v1` and the pages. Timers and webhooks run only in [`Stripe::serve`].
+    pub fn router(&self) -> axum::Router {
+        http::router(self.clone())
+    }
+
+    /// Serves until `shutdown` ends; runs timers and delivers webhooks meanwhile.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        use axum::serve::ListenerExt;
+
+        self.state().base_url = format!("http://{}", listener.local_addr()?);
+        let listener = listener.tap_io(|stream| {
+            // Answers are small: waiting to fill a packet would only delay them.
+            let _ = stream.set_nodelay(true);
+        });
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let server = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
+            shutdown.await;
+            stopped.notify_one();
+        });
+        let grace = async {
+            stop.notified().await;
+            tokio::time::sleep(Duration::from_secs(GRACE_SECONDS)).await;
+        };
+        let ended = tokio::select! {
+            ended = server => ended,
+            () = webhooks::run(self.clone()) => Ok(()),
+            () = grace => Ok(()),
+        };
+        self.state().flush().map_err(std::io::Error::other)?;
+        ended
+    }
+
+    /// From now on sends webhooks there, those that wait too.
+    pub fn set_webhook_url(&self, url: Option<String>) {
+        self.state().settings.webhook_url = url;
+        self.wake();
+    }
+
+    /// In an outage every call is answered 503, and none of them does or remembers anything.
+    pub fn set_down(&self, down: bool) {
+        self.state().down = down;
+    }
+
+    /// While broken, every call is answered 500 after it began, so that its idempotency key replays the 500.
+    pub fn set_broken(&self, broken: bool) {
+        self.state().broken = broken;
+    }
+
+    /// Holds every answer back for so long; what was asked is done at once.
+    pub fn set_delay(&self, delay: Duration) {
+        self.state().delay_ms = millis(delay);
+    }
+
+    /// Looks at the clock again.
+    pub fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// How many webhooks are not yet delivered nor given up.
+    pub fn webhooks_pending(&self) -> usize {
+        self.state().undelivered_count()
+    }
+
+    /// All intents and refunds.
+    pub fn books(&self) -> Books {
+        let state = self.state();
+        let intents = state.intents.all().iter().map(|intent| IntentEntry {
+            id: intent.id.clone(),
+            amount: intent.amount,
+            amount_capturable: intent.amount_capturable,
+            amount_received: intent.amount_received,
+            currency: intent.currency.clone(),
+            status: intent.status,
+            customer: intent.customer.clone(),
+            metadata: intent.metadata.clone(),
+            refunds: intent.refunds.iter().map(|row| state.refunds[*row].id.clone()).collect(),
+            created: intent.created,
+        });
+        let refunds = state.refunds.all().iter().map(|refund| RefundEntry {
+            id: refund.id.clone(),
+            payment_intent: refund.payment_intent.clone(),
+            amount: refund.amount,
+            currency: refund.currency.clone(),
+            status: refund.status.clone(),
+            metadata: refund.metadata.clone(),
+            created: refund.created,
+        });
+        Books { intents: intents.collect(), refunds: refunds.collect() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, state::State> {
+        self.0.state.lock().expect("no call panics while it holds the state")
+    }
+
+    /// Does something with the state, and wakes the loop if that made something due sooner.
+    fn with<T>(&self, act: impl FnOnce(&mut state::State) -> T) -> T {
+        let mut state = self.state();
+        let before = state.next_due_ms();
+        let done = act(&mut state);
+        let sooner = state.next_due_ms().is_some_and(|due| before.is_none_or(|before| due < before));
+        drop(state);
+        if sooner {
+            self.wake();
+        }
+        done
+    }
+
+    async fn woken(&self) {
+        self.0.wake.notified().await;
+    }
+}

@@ -1,0 +1,371 @@
+//! Stripe's objects: what is kept of each, and how it looks on the wire.
+//!
+//! A struct holds what can vary. [`render`] adds what every such object has: `object`, `livemode`, and the fields that
+//! are always null here; and it drops what is only kept for ourselves.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::cards::{Card, card};
+use crate::form::Metadata;
+
+/// The kinds of objects, in the order of their rows in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Intent = 1,
+    Charge = 2,
+    Refund = 3,
+    Customer = 4,
+    Setup = 5,
+    Method = 6,
+    Txn = 7,
+}
+
+/// What all objects have in common.
+pub(crate) trait Object: Serialize + DeserializeOwned {
+    const KIND: Kind;
+    /// Name in `object`, and in the path of its list.
+    const NAME: &'static str;
+    /// Fields that are null unless the struct says otherwise.
+    const NULLS: &'static [&'static str];
+    /// Fields of the struct that are not on the wire.
+    const HIDDEN: &'static [&'static str];
+    fn id(&self) -> &str;
+    fn created(&self) -> i64;
+    /// Adds what follows from other fields.
+    fn complete(&self, _wire: &mut Map<String, Value>) {}
+}
+
+/// The fields that are not null, as they are kept.
+pub(crate) fn compact<T: Object>(object: &T) -> String {
+    let mut fields = fields(object);
+    fields.retain(|_, value| !value.is_null());
+    Value::Object(fields).to_string()
+}
+
+/// The object as Stripe shows it.
+pub(crate) fn render<T: Object>(object: &T) -> Value {
+    let mut wire = fields(object);
+    for hidden in T::HIDDEN {
+        wire.remove(*hidden);
+    }
+    for null in T::NULLS {
+        wire.insert((*null).to_owned(), Value::Null);
+    }
+    wire.insert("object".to_owned(), json!(T::NAME));
+    wire.insert("livemode".to_owned(), json!(false));
+    object.complete(&mut wire);
+    Value::Object(wire)
+}
+
+fn fields<T: Object>(object: &T) -> Map<String, Value> {
+    match serde_json::to_value(object) {
+        Ok(Value::Object(fields)) => fields,
+        other => unreachable!("an object serialises to a map, not to {other:?}"),
+    }
+}
+
+macro_rules! object {
+    ($type:ident, $kind:ident, $name:literal, nulls [$($null:literal)*], hidden [$($hidden:literal)*]
+        $(, $complete:item)?) => {
+        impl Object for $type {
+            const KIND: Kind = Kind::$kind;
+            const NAME: &'static str = $name;
+            const NULLS: &'static [&'static str] = &[$($null),*];
+            const HIDDEN: &'static [&'static str] = &[$($hidden),*];
+            fn id(&self) -> &str {
+                &self.id
+            }
+            fn created(&self) -> i64 {
+                self.created
+            }
+            $($complete)?
+        }
+    };
+}
+
+/// Where a payment intent, or a setup intent, stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    #[default]
+    RequiresPaymentMethod,
+    RequiresConfirmation,
+    RequiresAction,
+    Processing,
+    RequiresCapture,
+    Canceled,
+    Succeeded,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::RequiresPaymentMethod => "requires_payment_method",
+            Status::RequiresConfirmation => "requires_confirmation",
+            Status::RequiresAction => "requires_action",
+            Status::Processing => "processing",
+            Status::RequiresCapture => "requires_capture",
+            Status::Canceled => "canceled",
+            Status::Succeeded => "succeeded",
+        }
+    }
+}
+
+/// A payment.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Intent {
+    pub(crate) id: String,
+    pub(crate) amount: i64,
+    pub(crate) amount_capturable: i64,
+    pub(crate) amount_received: i64,
+    pub(crate) automatic_payment_methods: Option<Value>,
+    pub(crate) canceled_at: Option<i64>,
+    pub(crate) cancellation_reason: Option<String>,
+    pub(crate) capture_method: String,
+    pub(crate) client_secret: String,
+    pub(crate) confirmation_method: String,
+    pub(crate) created: i64,
+    pub(crate) currency: String,
+    pub(crate) customer: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) last_payment_error: Option<Value>,
+    pub(crate) latest_charge: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) next_action: Option<Value>,
+    pub(crate) payment_method: Option<String>,
+    pub(crate) payment_method_types: Vec<String>,
+    pub(crate) receipt_email: Option<String>,
+    pub(crate) setup_future_usage: Option<String>,
+    pub(crate) statement_descriptor: Option<String>,
+    pub(crate) statement_descriptor_suffix: Option<String>,
+    pub(crate) status: Status,
+    pub(crate) transfer_group: Option<String>,
+    /// Rows of its refunds.
+    pub(crate) refunds: Vec<usize>,
+    pub(crate) return_url: Option<String>,
+}
+
+object!(Intent, Intent, "payment_intent", nulls [
+    "application" "application_fee_amount" "on_behalf_of" "payment_method_configuration_details"
+    "payment_method_options" "processing" "review" "shipping" "source" "transfer_data" "customer_account"
+    "excluded_payment_method_types" "payment_record"
+], hidden ["refunds" "return_url"],
+fn complete(&self, wire: &mut Map<String, Value>) {
+    wire.insert("amount_details".to_owned(), json!({"tip": {}}));
+});
+
+/// A charge of a payment intent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Charge {
+    pub(crate) id: String,
+    pub(crate) amount: i64,
+    pub(crate) amount_captured: i64,
+    pub(crate) amount_refunded: i64,
+    pub(crate) balance_transaction: Option<String>,
+    pub(crate) captured: bool,
+    pub(crate) created: i64,
+    pub(crate) currency: String,
+    pub(crate) customer: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) disputed: bool,
+    pub(crate) failure_code: Option<String>,
+    pub(crate) failure_message: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) paid: bool,
+    pub(crate) payment_intent: String,
+    pub(crate) payment_method: String,
+    pub(crate) refunded: bool,
+    pub(crate) status: String,
+    /// Name of the test method, which decides what becomes of captures and refunds.
+    pub(crate) token: String,
+}
+
+object!(Charge, Charge, "charge", nulls [
+    "application" "application_fee" "application_fee_amount" "calculated_statement_descriptor"
+    "failure_balance_transaction" "fraud_details" "on_behalf_of" "receipt_email" "receipt_number" "receipt_url"
+    "review" "shipping" "source" "source_transfer" "statement_descriptor" "statement_descriptor_suffix"
+    "transfer_data" "transfer_group"
+], hidden ["token"],
+fn complete(&self, wire: &mut Map<String, Value>) {
+    wire.insert("billing_details".to_owned(), billing_details());
+    wire.insert("payment_method_details".to_owned(), json!({"type": "card", "card": card_details(&self.token)}));
+    let (network, kind, message) = match self.paid {
+        true => ("approved_by_network", "authorized", "Payment complete."),
+        false => (
+            "declined_by_network",
+            "issuer_declined",
+            "The bank did not return any further details with this decline.",
+        ),
+    };
+    let outcome = json!({"network_status": network, "reason": self.failure_code, "risk_level": "normal",
+        "seller_message": message, "type": kind});
+    wire.insert("outcome".to_owned(), outcome);
+});
+
+/// Money on its way back.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Refund {
+    pub(crate) id: String,
+    pub(crate) amount: i64,
+    pub(crate) balance_transaction: Option<String>,
+    pub(crate) charge: String,
+    pub(crate) created: i64,
+    pub(crate) currency: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure_balance_transaction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) payment_intent: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) status: String,
+}
+
+object!(Refund, Refund, "refund", nulls [
+    "receipt_number" "source_transfer_reversal" "transfer_reversal"
+], hidden [],
+fn complete(&self, wire: &mut Map<String, Value>) {
+    wire.remove("livemode");
+    wire.insert("destination_details".to_owned(), json!({"type": "card", "card": {
+        "reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"}}));
+});
+
+/// Somebody who pays.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Customer {
+    pub(crate) id: String,
+    pub(crate) created: i64,
+    pub(crate) description: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) name: Option<String>,
+    pub(crate) phone: Option<String>,
+    pub(crate) default_payment_method: Option<String>,
+    pub(crate) deleted: bool,
+    /// Rows of its intents.
+    pub(crate) intents: Vec<usize>,
+    /// Rows of its payment methods.
+    pub(crate) methods: Vec<usize>,
+}
+
+object!(Customer, Customer, "customer", nulls [
+    "address" "currency" "default_source" "discount" "shipping" "test_clock"
+], hidden ["default_payment_method" "deleted" "intents" "methods"],
+fn complete(&self, wire: &mut Map<String, Value>) {
+    if self.deleted {
+        *wire = Map::from_iter([
+            ("id".to_owned(), json!(self.id)),
+            ("object".to_owned(), json!("customer")),
+            ("deleted".to_owned(), json!(true)),
+        ]);
+        return;
+    }
+    let settings = json!({"custom_fields": null, "default_payment_method": self.default_payment_method,
+        "footer": null, "rendering_options": null});
+    for (name, value) in [("balance", json!(0)), ("delinquent", json!(false)), ("invoice_settings", settings),
+        ("invoice_prefix", json!(self.id[4..12].to_uppercase())), ("next_invoice_sequence", json!(1)),
+        ("preferred_locales", json!([])), ("tax_exempt", json!("none"))] {
+        wire.insert(name.to_owned(), value);
+    }
+});
+
+/// A payment method being saved.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Setup {
+    pub(crate) id: String,
+    pub(crate) automatic_payment_methods: Option<Value>,
+    pub(crate) cancellation_reason: Option<String>,
+    pub(crate) client_secret: String,
+    pub(crate) created: i64,
+    pub(crate) customer: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) last_setup_error: Option<Value>,
+    pub(crate) metadata: Metadata,
+    pub(crate) next_action: Option<Value>,
+    pub(crate) payment_method: Option<String>,
+    pub(crate) payment_method_types: Vec<String>,
+    pub(crate) status: Status,
+    pub(crate) usage: String,
+    pub(crate) return_url: Option<String>,
+}
+
+object!(Setup, Setup, "setup_intent", nulls [
+    "application" "flow_directions" "latest_attempt" "mandate" "on_behalf_of" "payment_method_configuration_details"
+    "payment_method_options" "single_use_mandate" "customer_account" "excluded_payment_method_types"
+], hidden ["return_url"]);
+
+/// A card.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Method {
+    pub(crate) id: String,
+    pub(crate) created: i64,
+    pub(crate) customer: Option<String>,
+    pub(crate) metadata: Metadata,
+    /// Name of the test method that it was made from.
+    pub(crate) token: String,
+}
+
+object!(
+    Method,
+    Method,
+    "payment_method",
+    nulls["customer_account"],
+    hidden["token"],
+    fn complete(&self, wire: &mut Map<String, Value>) {
+        wire.insert("type".to_owned(), json!("card"));
+        wire.insert("card".to_owned(), card_details(&self.token));
+        wire.insert("billing_details".to_owned(), billing_details());
+        wire.insert("allow_redisplay".to_owned(), json!("unspecified"));
+    }
+);
+
+/// A movement of the account's balance.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Txn {
+    pub(crate) id: String,
+    pub(crate) amount: i64,
+    pub(crate) created: i64,
+    pub(crate) currency: String,
+    pub(crate) fee: i64,
+    pub(crate) source: String,
+    pub(crate) r#type: String,
+}
+
+object!(Txn, Txn, "balance_transaction", nulls ["description" "exchange_rate"], hidden [],
+fn complete(&self, wire: &mut Map<String, Value>) {
+    wire.remove("livemode");
+    let details = match self.fee {
+        0 => json!([]),
+        fee => json!([{"amount": fee, "application": null, "currency": self.currency,
+            "description": "Stripe processing fees", "type": "stripe_fee"}]),
+    };
+    for (name, value) in [("net", json!(self.amount - self.fee)), ("fee_details", details),
+        ("available_on", json!(self.created)), ("balance_type", json!("payments")), ("status", json!("available")),
+        ("reporting_category", json!(self.r#type))] {
+        wire.insert(name.to_owned(), value);
+    }
+});
+
+fn billing_details() -> Value {
+    json!({"address": {"city": null, "country": null, "line1": null, "line2": null, "postal_code": null,
+        "state": null}, "email": null, "name": null, "phone": null, "tax_id": null})
+}
+
+fn card_details(token: &str) -> Value {
+    let Card { brand, last4, .. } = card(token).expect("only test methods become objects");
+    json!({"brand": brand, "country": "US", "display_brand": brand, "exp_month": 12, "exp_year": 2034,
+        "fingerprint": format!("sandbox{last4}"), "funding": "credit", "last4": last4, "network": brand,
+        "networks": {"available": [brand], "preferred": null}, "three_d_secure": null, "wallet": null,
+        "checks": {"address_line1_check": null, "address_postal_code_check": null, "cvc_check": "pass"},
+        "three_d_secure_usage": {"supported": true}, "generated_from": null, "regulated_status": "unregulated"})
+}

@@ -1,0 +1,281 @@
+// Drives every call of the payment provider's sandbox with Stripe's official client, unmodified, and verifies its
+// webhooks with it. It starts nothing: `run` does, and says by the environment where the sandbox is.
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+import Stripe from "stripe";
+
+const { SANDBOX_URL, SECRET_KEY, PUBLISHABLE_KEY, WEBHOOK_SECRET, WEBHOOK_PORT } = process.env;
+const EVENT_WAIT_MS = 10_000;
+const sandbox = new URL(SANDBOX_URL);
+const client = (key) =>
+  new Stripe(key, { host: sandbox.hostname, port: sandbox.port, protocol: "http", maxNetworkRetries: 0, telemetry: false });
+const stripe = client(SECRET_KEY);
+const browser = client(PUBLISHABLE_KEY);
+
+const received = [];
+let refusals = 0;
+const receiver = createServer(async (request, response) => {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  if (refusals > 0) {
+    refusals -= 1;
+    return response.writeHead(500).end();
+  }
+  try {
+    received.push(stripe.webhooks.constructEvent(Buffer.concat(chunks), request.headers["stripe-signature"], WEBHOOK_SECRET));
+    response.writeHead(200).end();
+  } catch (error) {
+    received.push({ type: "unverified", error });
+    response.writeHead(400).end();
+  }
+});
+before(() => new Promise((resolve) => receiver.listen(Number(WEBHOOK_PORT), "127.0.0.1", resolve)));
+after(() => {
+  receiver.close();
+  receiver.closeAllConnections();
+  assert.deepEqual(received.filter((event) => event.type === "unverified"), []);
+});
+
+async function event(type, id) {
+  const until = Date.now() + EVENT_WAIT_MS;
+  while (Date.now() < until) {
+    const found = received.find((event) => event.type === type && event.data.object.id === id);
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.fail(`no webhook ${type} of ${id}`);
+}
+
+const money = { amount: 5000, currency: "eur", payment_method_types: ["card"] };
+const intent = (more = {}) => stripe.paymentIntents.create({ ...money, capture_method: "manual", ...more });
+const pay = (id, payment_method = "pm_card_visa", more = {}) => stripe.paymentIntents.confirm(id, { payment_method, ...more });
+const paid = async (payment_method = "pm_card_visa", more = {}) => {
+  const created = await intent({ confirm: true, payment_method, ...more });
+  return stripe.paymentIntents.capture(created.id);
+};
+const refused = (type, properties) => (error) => {
+  assert.equal(error.type, type, error.message);
+  for (const [name, value] of Object.entries(properties)) assert.equal(error[name], value, `${name}: ${error.message}`);
+  assert.match(error.requestId, /^req_/);
+  return true;
+};
+const form = (address, path, options) => fetch(new URL(path, address), options);
+
+test("an intent is created, paid by the browser, captured and refunded, and each step is told", async () => {
+  const created = await intent({ metadata: { order_id: "ord_1" }, description: "Two seats" });
+  assert.match(created.id, /^pi_/);
+  assert.equal(created.status, "requires_payment_method");
+  assert.deepEqual(created.metadata, { order_id: "ord_1" });
+  assert.equal((await event("payment_intent.created", created.id)).data.object.amount, 5000);
+
+  const seen = await browser.paymentIntents.retrieve(created.id, { client_secret: created.client_secret });
+  assert.equal(seen.status, "requires_payment_method");
+  assert.equal(seen.metadata, undefined);
+  const confirmed = await browser.paymentIntents.confirm(created.id, {
+    client_secret: created.client_secret,
+    payment_method: "pm_card_visa",
+  });
+  assert.equal(confirmed.status, "requires_capture");
+  assert.equal((await event("payment_intent.amount_capturable_updated", created.id)).data.object.amount_capturable, 5000);
+
+  const captured = await stripe.paymentIntents.capture(created.id, { expand: ["latest_charge.balance_transaction"] });
+  assert.equal(captured.status, "succeeded");
+  assert.equal(captured.amount_received, 5000);
+  assert.equal(captured.latest_charge.balance_transaction.amount, 5000);
+  await event("payment_intent.succeeded", created.id);
+
+  const refund = await stripe.refunds.create({ payment_intent: created.id, amount: 2000, reason: "requested_by_customer", metadata: { refund: "r1" } });
+  assert.equal(refund.status, "succeeded");
+  await event("refund.created", refund.id);
+  assert.equal((await event("charge.refunded", captured.latest_charge.id)).data.object.amount_refunded, 2000);
+  const rest = await stripe.refunds.create({ charge: captured.latest_charge.id });
+  assert.equal(rest.amount, 3000);
+  assert.equal((await stripe.refunds.retrieve(rest.id)).id, rest.id);
+  assert.deepEqual((await stripe.refunds.update(rest.id, { metadata: { a: "b" } })).metadata, { a: "b" });
+  const listed = await stripe.refunds.list({ payment_intent: created.id });
+  assert.deepEqual(listed.data.map((refund) => refund.id), [rest.id, refund.id]);
+  assert.equal((await stripe.charges.retrieve(captured.latest_charge.id)).refunded, true);
+  await assert.rejects(stripe.refunds.create({ payment_intent: created.id }), refused("StripeInvalidRequestError", { code: "charge_already_refunded", statusCode: 400 }));
+});
+
+test("intents are updated, cancelled, captured in part, and listed page by page", async () => {
+  const customer = await stripe.customers.create({ email: "a@example.com", name: "A", metadata: { user: "usr_1" } });
+  const made = [];
+  for (let index = 0; index < 5; index += 1) made.push((await intent({ customer: customer.id })).id);
+  const all = [];
+  for await (const one of stripe.paymentIntents.list({ customer: customer.id, limit: 2 })) all.push(one.id);
+  assert.deepEqual(all, made.toReversed());
+  const second = await stripe.paymentIntents.list({ customer: customer.id, limit: 2, starting_after: made[4] });
+  assert.deepEqual([second.data[0].id, second.has_more], [made[3], true]);
+
+  const updated = await stripe.paymentIntents.update(made[0], { amount: 6000, metadata: { seats: "2" } });
+  assert.deepEqual([updated.amount, updated.metadata], [6000, { seats: "2" }]);
+  const cancelled = await stripe.paymentIntents.cancel(made[1], { cancellation_reason: "abandoned" });
+  assert.deepEqual([cancelled.status, cancelled.cancellation_reason], ["canceled", "abandoned"]);
+  await event("payment_intent.canceled", made[1]);
+  await pay(made[0]);
+  assert.equal((await stripe.paymentIntents.capture(made[0], { amount_to_capture: 1500 })).amount_received, 1500);
+  await assert.rejects(stripe.paymentIntents.cancel(made[0]), refused("StripeInvalidRequestError", { code: "payment_intent_unexpected_state", statusCode: 400 }));
+  const authorised = await pay(made[2]);
+  assert.equal((await stripe.paymentIntents.cancel(made[2])).amount_capturable, 0);
+  assert.equal((await event("charge.refunded", authorised.latest_charge)).data.object.amount_captured, 0);
+});
+
+test("declined cards say why", async () => {
+  for (const [method, code, decline_code] of [
+    ["pm_card_chargeDeclined", "card_declined", "generic_decline"],
+    ["pm_card_visa_chargeDeclined", "card_declined", "generic_decline"],
+    ["pm_card_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds"],
+    ["pm_card_chargeDeclinedExpiredCard", "expired_card", ""],
+    ["pm_card_chargeDeclinedIncorrectCvc", "incorrect_cvc", ""],
+  ]) {
+    const { id } = await intent();
+    await assert.rejects(pay(id, method), (error) => {
+      refused("StripeCardError", { code, decline_code, statusCode: 402 })(error);
+      assert.equal(error.payment_intent.status, "requires_payment_method");
+      assert.equal(error.payment_intent.last_payment_error.code, code);
+      return true;
+    });
+    assert.equal((await event("payment_intent.payment_failed", id)).data.object.last_payment_error.code, code);
+    assert.equal((await pay(id, "pm_card_mastercard")).status, "requires_capture");
+  }
+});
+
+test("a card that wants authentication gets it on the bank's page, or is declined off session", async () => {
+  for (const [outcome, status, told] of [
+    ["complete", "requires_capture", "payment_intent.amount_capturable_updated"],
+    ["fail", "requires_payment_method", "payment_intent.payment_failed"],
+  ]) {
+    const { id, client_secret } = await intent();
+    const waiting = await pay(id, "pm_card_threeDSecure2Required", { return_url: "http://shop.example/back?x=1" });
+    assert.equal(waiting.status, "requires_action");
+    await event("payment_intent.requires_action", id);
+    const { url } = waiting.next_action.redirect_to_url;
+    assert.match(await (await form(url, url)).text(), /Complete/);
+    const body = new URLSearchParams({ client_secret, outcome });
+    const back = await form(url, new URL(url).pathname, { method: "POST", body, redirect: "manual" });
+    assert.match(back.headers.get("location"), /^http:\/\/shop\.example\/back\?x=1&payment_intent=pi_/);
+    await event(told, id);
+    assert.equal((await stripe.paymentIntents.retrieve(id)).status, status);
+  }
+  const away = { confirm: true, off_session: true, payment_method: "pm_card_authenticationRequired" };
+  await assert.rejects(intent(away), refused("StripeCardError", { code: "authentication_required", statusCode: 402 }));
+});
+
+test("the sandbox's own methods: delays, refused captures, capture at once, an answer that does not come", async () => {
+  const { id: slow } = await intent();
+  assert.equal((await pay(slow, "pm_sandbox_delay_1")).status, "processing");
+  await event("payment_intent.processing", slow);
+  const { id: never } = await intent();
+  assert.equal((await pay(never, "pm_sandbox_decline_after_1")).status, "processing");
+  await assert.rejects(stripe.paymentIntents.cancel(never), refused("StripeInvalidRequestError", { code: "payment_intent_unexpected_state" }));
+  await event("payment_intent.amount_capturable_updated", slow);
+  await event("payment_intent.payment_failed", never);
+
+  const stuck = await intent({ confirm: true, payment_method: "pm_sandbox_capture_fails" });
+  await assert.rejects(stripe.paymentIntents.capture(stuck.id), refused("StripeInvalidRequestError", { code: "charge_expired_for_capture", statusCode: 400 }));
+  assert.equal((await stripe.paymentIntents.cancel(stuck.id)).status, "canceled");
+  assert.equal((await intent({ confirm: true, payment_method: "pm_sandbox_captures_at_once" })).status, "succeeded");
+
+  const { id: silent } = await intent();
+  const key = randomUUID();
+  const confirm = () => stripe.paymentIntents.confirm(silent, { payment_method: "pm_sandbox_timeout" }, { idempotencyKey: key, timeout: 300 });
+  await assert.rejects(confirm(), { type: "StripeConnectionError" });
+  assert.equal((await stripe.paymentIntents.retrieve(silent)).status, "requires_capture");
+  await assert.rejects(confirm(), refused("StripeAPIError", { statusCode: 409 }));
+});
+
+test("refunds may be pending, and may fail days later", async () => {
+  const pending = await stripe.refunds.create({ payment_intent: (await paid("pm_card_pendingRefund")).id });
+  assert.equal(pending.status, "pending");
+  const failing = await stripe.refunds.create({ payment_intent: (await paid("pm_card_refundFail")).id });
+  assert.equal(failing.status, "succeeded");
+  assert.equal((await event("refund.updated", pending.id)).data.object.status, "succeeded");
+  assert.equal((await event("refund.failed", failing.id)).data.object.failure_reason, "expired_or_canceled_card");
+  await event("charge.refund.updated", failing.id);
+  const charge = await stripe.charges.retrieve(failing.charge);
+  assert.deepEqual([charge.amount_refunded, charge.refunded], [0, false]);
+});
+
+test("customers, setup intents and saved methods are there for renewals", async () => {
+  const customer = await stripe.customers.create({ email: "b@example.com" });
+  assert.equal((await stripe.customers.update(customer.id, { name: "B" })).name, "B");
+  const setup = await stripe.setupIntents.create({ customer: customer.id, usage: "off_session", payment_method_types: ["card"] });
+  const done = await browser.setupIntents.confirm(setup.id, { client_secret: setup.client_secret, payment_method: "pm_card_visa" });
+  assert.equal(done.status, "succeeded");
+  await event("setup_intent.succeeded", setup.id);
+  const { payment_method } = await stripe.setupIntents.retrieve(setup.id);
+  const off_session = { customer: customer.id, payment_method, confirm: true, off_session: true };
+  assert.equal((await stripe.paymentIntents.create({ ...money, ...off_session })).status, "succeeded");
+
+  const failing = await stripe.paymentMethods.attach("pm_card_chargeCustomerFail", { customer: customer.id });
+  await assert.rejects(stripe.paymentIntents.create({ ...money, ...off_session, payment_method: failing.id }), refused("StripeCardError", { code: "card_declined" }));
+  assert.equal((await stripe.paymentMethods.retrieve(failing.id)).card.last4, "0341");
+  assert.deepEqual((await stripe.paymentMethods.list({ customer: customer.id, type: "card" })).data.map((method) => method.id), [failing.id, payment_method]);
+  assert.equal((await stripe.customers.listPaymentMethods(customer.id, { limit: 1 })).has_more, true);
+  assert.equal((await stripe.paymentMethods.detach(failing.id)).customer, null);
+
+  const refusing = await stripe.setupIntents.create({ customer: customer.id });
+  await assert.rejects(stripe.setupIntents.confirm(refusing.id, { payment_method: "pm_card_chargeDeclined" }), refused("StripeCardError", { code: "card_declined" }));
+  await event("setup_intent.setup_failed", refusing.id);
+  assert.equal((await stripe.setupIntents.cancel(refusing.id)).status, "canceled");
+
+  assert.equal((await stripe.customers.del(customer.id)).deleted, true);
+  assert.equal((await stripe.customers.retrieve(customer.id)).deleted, true);
+  await assert.rejects(intent({ customer: customer.id }), refused("StripeInvalidRequestError", { code: "resource_missing", statusCode: 400 }));
+});
+
+test("balance transactions and events can be read back", async () => {
+  const payment = await paid();
+  const refund = await stripe.refunds.create({ payment_intent: payment.id, amount: 700 });
+  const [charged] = (await stripe.balanceTransactions.list({ source: payment.latest_charge, type: "charge" })).data;
+  assert.deepEqual([charged.amount, charged.net], [5000, 5000 - charged.fee]);
+  const [returned] = (await stripe.balanceTransactions.list({ source: refund.id, created: { gte: refund.created } })).data;
+  assert.deepEqual([returned.id, returned.amount, returned.type], [refund.balance_transaction, -700, "refund"]);
+  assert.equal((await stripe.balanceTransactions.retrieve(returned.id, { expand: ["source"] })).source.id, refund.id);
+  assert.equal((await stripe.balanceTransactions.list({ created: { gt: refund.created + 60 } })).data.length, 0);
+  const told = await event("payment_intent.succeeded", payment.id);
+  assert.equal((await stripe.events.retrieve(told.id)).data.object.id, payment.id);
+  const listed = await stripe.events.list({ type: "payment_intent.succeeded", limit: 100 });
+  assert.ok(listed.data.some((event) => event.id === told.id));
+});
+
+test("an idempotency key is answered once", async () => {
+  const idempotencyKey = randomUUID();
+  const body = { ...money, metadata: { a: "1" } };
+  const first = await stripe.paymentIntents.create(body, { idempotencyKey });
+  const again = await stripe.paymentIntents.create(body, { idempotencyKey });
+  assert.deepEqual({ ...again }, { ...first });
+  assert.equal(again.lastResponse.headers["idempotent-replayed"], "true");
+  await assert.rejects(stripe.paymentIntents.create({ ...body, amount: 1 }, { idempotencyKey }), refused("StripeIdempotencyError", { statusCode: 400 }));
+  const declined = { ...money, confirm: true, payment_method: "pm_card_chargeDeclined" };
+  const failures = [];
+  for (let index = 0; index < 2; index += 1) await stripe.paymentIntents.create(declined, { idempotencyKey: `${idempotencyKey}d` }).catch((error) => failures.push(error));
+  assert.equal(failures[0].payment_intent.id, failures[1].payment_intent.id);
+});
+
+test("bad requests are refused as Stripe refuses them", async () => {
+  const cases = [
+    [() => stripe.paymentIntents.create({ ...money, amount: 49 }), { code: "amount_too_small", param: "amount", statusCode: 400 }],
+    [() => stripe.paymentIntents.create({ ...money, amount: 100_000_000 }), { code: "amount_too_large", statusCode: 400 }],
+    [() => stripe.paymentIntents.create({ amount: 5000 }), { code: "parameter_missing", param: "currency", statusCode: 400 }],
+    [() => stripe.paymentIntents.create({ ...money, colour: "red" }), { code: "parameter_unknown", param: "colour", statusCode: 400 }],
+    [() => stripe.paymentIntents.retrieve("pi_none"), { code: "resource_missing", statusCode: 404 }],
+    [() => stripe.refunds.create({ payment_intent: "pi_none" }), { code: "resource_missing", statusCode: 400 }],
+    [async () => stripe.paymentIntents.capture((await intent()).id), { code: "payment_intent_unexpected_state", statusCode: 400 }],
+    [async () => stripe.paymentIntents.confirm((await intent()).id), { code: "payment_intent_unexpected_state", statusCode: 400 }],
+    [async () => browser.paymentIntents.retrieve((await intent()).id, { client_secret: "guess" }), { code: "payment_intent_invalid_parameter", statusCode: 400 }],
+  ];
+  for (const [call, properties] of cases) await assert.rejects(call(), refused("StripeInvalidRequestError", properties));
+  await assert.rejects(client("sk_test_wrong").customers.create(), refused("StripeAuthenticationError", { statusCode: 401 }));
+  await assert.rejects(browser.refunds.list(), refused("StripeAuthenticationError", { statusCode: 401 }));
+});
+
+test("a webhook that is refused comes again, the same", async () => {
+  refusals = 1;
+  const { id } = await intent();
+  assert.equal((await event("payment_intent.created", id)).api_version, "2026-10-28.endive");
+  assert.equal(refusals, 0);
+});
