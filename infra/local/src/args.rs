@@ -1,0 +1,107 @@
+//! The command line.
+
+use crate::runner::Data;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub const HELP: &str = "\
+boxoffice - a box office on this machine
+
+Usage: boxoffice [serve] [options]
+
+  --listen ADDRESS:PORT   where the API answers (127.0.0.1:3000)
+  --data DIR              where everything is kept (.boxoffice)
+  --memory                keep nothing
+  --no-demo               load no demo events and accounts; needed to listen on an address others can reach
+  --meter                 count calls, capacity and processor time, and serve them at /_meter
+  -h, --help              print this
+  -V, --version           print the version
+";
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Help,
+    Version,
+    Serve(Serve),
+}
+
+#[derive(Clone, Debug)]
+pub struct Serve {
+    pub listen: SocketAddr,
+    pub data: Data,
+    pub demo: bool,
+    pub meter: bool,
+}
+
+/// Reads the arguments after the program's name. The error is for the person who typed them.
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut args = args.into_iter().peekable();
+    args.next_if(|first| first == "serve");
+    let (mut listen, mut directory, mut memory) = (SocketAddr::from(([127, 0, 0, 1], 3000)), None, false);
+    let (mut demo, mut meter) = (true, false);
+    while let Some(arg) = args.next() {
+        let (flag, attached) = match arg.split_once('=') {
+            Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        if attached.is_some() && !matches!(flag.as_str(), "--listen" | "--data") {
+            return Err(format!("{flag} takes no value"));
+        }
+        let mut value = || attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a value"));
+        match flag.as_str() {
+            "--listen" => {
+                let text = value()?;
+                listen = text.parse().map_err(|_| format!("--listen {text}: that is no address and port"))?;
+            }
+            "--data" => directory = Some(PathBuf::from(value()?)),
+            "--memory" => memory = true,
+            "--no-demo" => demo = false,
+            "--meter" => meter = true,
+            "-h" | "--help" => return Ok(Command::Help),
+            "-V" | "--version" => return Ok(Command::Version),
+            _ => return Err(format!("{flag} is not understood")),
+        }
+    }
+    let data = match (memory, directory) {
+        (true, Some(_)) => return Err("--memory and --data exclude each other".to_owned()),
+        (true, None) => Data::Memory,
+        (false, directory) => Data::Dir(directory.unwrap_or_else(|| PathBuf::from(".boxoffice"))),
+    };
+    if demo && !listen.ip().is_loopback() {
+        return Err(format!(
+            "--listen {listen}: others can reach it, and the demo accounts' password is known. Add --no-demo"
+        ));
+    }
+    Ok(Command::Serve(Serve { listen, data, demo, meter }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, refused: Option<&str>) {
+        let result = parse(line.split_whitespace().map(str::to_owned));
+        match (result, refused) {
+            (Ok(_), None) => {}
+            (Err(problem), Some(part)) => assert!(problem.contains(part), "{line}: {problem}"),
+            (result, _) => panic!("{line}: {result:?}"),
+        }
+    }
+
+    #[test]
+    fn arguments_are_understood_or_refused() {
+        check("", None);
+        check("serve --memory --meter", None);
+        check("--listen=127.0.0.1:0 --data x", None);
+        check("--listen 0.0.0.0:80 --no-demo", None);
+        check("--listen 0.0.0.0:80", Some("--no-demo"));
+        check("--listen here", Some("no address"));
+        check("--listen", Some("needs a value"));
+        check("--memory --data x", Some("exclude"));
+        check("--memory=yes", Some("takes no value"));
+        check("--fast", Some("--fast is not understood"));
+        check("serve serve", Some("serve is not understood"));
+    }
+}

@@ -1,0 +1,32 @@
+//! Boxoffice on one machine: everything that `template.yaml` describes, built from that file, with no cloud.
+//!
+//! The functions are the ones that run on Lambda, and they talk to their tables through the real AWS client. Around
+//! them this crate puts an embedded DynamoDB ([`engine`]), queues and a topic ([`queues`], [`topic`]), streams,
+//! schedules, and a front door for HTTP ([`http`]). [`runner`] starts and stops all of it as one.
+
+pub mod args;
+mod client;
+mod consumers;
+pub mod demo;
+pub mod engine;
+pub mod error;
+mod events;
+pub mod host;
+pub mod http;
+pub mod journal;
+pub mod meter;
+mod pages;
+pub mod payments;
+pub mod queues;
+pub mod runner;
+mod schedules;
+pub mod secrets;
+mod streams;
+mod tables;
+pub mod template;
+pub mod topic;
+
+pub use error::Error;
+pub use meter::Meter;
+pub use payments::Payments;
+pub use runner::{Data, Options, Runner, Running};

@@ -1,0 +1,89 @@
+//! The `boxoffice` command.
+
+use boxoffice::args::{self, Command, Serve};
+use boxoffice::{Data, Options, Runner, demo};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Exit code for a command line that makes no sense.
+const USAGE: u8 = 2;
+/// What is logged unless `RUST_LOG` says otherwise. The engine calls each refused condition a warning.
+const LOG_DEFAULT: &str = "warn,dynoxide=error";
+/// How long threads that are still busy may hold up the end of the process.
+const END_SECONDS_MAX: u64 = 1;
+
+fn main() -> ExitCode {
+    let serve = match args::parse(std::env::args().skip(1)) {
+        Ok(Command::Serve(serve)) => serve,
+        Ok(Command::Help) => {
+            print!("{}", args::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Version) => {
+            println!("boxoffice {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            eprintln!("boxoffice: {problem}\n\n{}", args::HELP);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_DEFAULT));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_name("worker").enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("boxoffice: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(serve));
+    runtime.shutdown_timeout(Duration::from_secs(END_SECONDS_MAX));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("boxoffice: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
+    let Serve { listen, data, demo, meter, .. } = serve;
+    let end = end().map_err(|error| boxoffice::Error::Failed(error.to_string()))?;
+    let kept = match &data {
+        Data::Memory => "nothing is kept".to_owned(),
+        Data::Dir(path) => format!("kept in {}", path.display()),
+    };
+    let running = Runner::start(Options { listen, data, meter, ..Options::default() }).await?;
+    let password = if demo { demo::prepare(&running).await? } else { None };
+    println!("Boxoffice  {}", running.url);
+    println!("API        {}/docs", running.url);
+    println!("Payments   {} (sandbox; no money moves)", running.payments.url);
+    println!("Data       {kept}");
+    if let Some(password) = &password {
+        for (email, what) in demo::SHOWN {
+            println!("Account    {email:<22} {password}  {what}");
+        }
+    }
+    println!("Stop       Ctrl-C");
+    end.await;
+    running.stop().await;
+    Ok(())
+}
+
+/// Resolves when somebody asks this process to end.
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

@@ -1,0 +1,430 @@
+//! The whole system of the template, started and stopped as one.
+
+use crate::consumers::Consumer;
+use crate::engine::{Engine, Place};
+use crate::error::Error;
+use crate::host::{Code, Functions, Host};
+use crate::http::Front;
+use crate::journal::Journal;
+use crate::meter::Meter;
+use crate::payments::{EVENTS, Payments, Terms};
+use crate::queues::Queues;
+use crate::schedules::Schedule;
+use crate::secrets::LocalSecrets;
+use crate::streams::StreamReader;
+use crate::template::{System, TEMPLATE, Trigger};
+use crate::topic::LocalBus;
+use crate::{client, pages, tables};
+use axum::serve::ListenerExt;
+use platform::bus::Bus;
+use platform::secrets::Secrets;
+use platform::{App, Clients, Clock, Config, Rng};
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long requests and invocations that are under way may take to end when the runner stops.
+const STOP_SECONDS_MAX: u64 = 5;
+/// How long `settled` waits for quiet.
+const SETTLE_SECONDS_MAX: u64 = 60;
+/// How often `settled` looks.
+const SETTLE_LOOK_MILLISECONDS: u64 = 2;
+/// How often items whose time to live has passed are deleted.
+const EXPIRED_SWEEP_SECONDS: u64 = 3_600;
+
+/// Where everything is kept.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Gone when the process ends.
+    Memory,
+    Dir(PathBuf),
+}
+
+/// How to run.
+pub struct Options {
+    pub listen: SocketAddr,
+    pub data: Data,
+    pub clock: Clock,
+    pub rng: Rng,
+    /// Count calls and capacity units, and serve them at `/_meter`.
+    pub meter: bool,
+    /// Run schedules by themselves; without it only `run_schedule` runs them.
+    pub schedules: bool,
+    /// What the payment sandbox tells us of.
+    pub sandbox_events: Vec<String>,
+    /// The template's text.
+    pub template: String,
+    pub code: Arc<dyn Code>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: Data::Memory,
+            clock: Clock::default(),
+            rng: Rng::default(),
+            meter: false,
+            schedules: true,
+            sandbox_events: EVENTS.map(str::to_owned).to_vec(),
+            template: TEMPLATE.to_owned(),
+            code: Arc::new(Functions),
+        }
+    }
+}
+
+/// A system that runs. Dropping it stops it at once; `stop` lets it finish what it is doing.
+pub struct Running {
+    /// Where the API answers, without a slash at the end.
+    pub url: String,
+    /// The store was empty: there are no events to sell yet.
+    pub fresh: bool,
+    pub secrets: LocalSecrets,
+    /// The payment provider's sandbox: where it answers, and its books.
+    pub payments: Payments,
+    pub meter: Option<Arc<Meter>>,
+    host: Arc<Host>,
+    front: Arc<Front>,
+    queues: Arc<Queues>,
+    engine: Arc<Engine>,
+    clock: Clock,
+    /// Queues that some function takes from.
+    consumed: Vec<String>,
+    /// Table and position of each stream that some function reads.
+    streams: Vec<(String, Arc<AtomicI64>)>,
+    schedules: Vec<Schedule>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: Option<File>,
+}
+
+/// What is kept, opened.
+struct Kept {
+    lock: Option<File>,
+    sandbox: Option<PathBuf>,
+    secrets: LocalSecrets,
+    journal: Arc<Journal>,
+    engine: Arc<Engine>,
+}
+
+pub struct Runner;
+
+impl Runner {
+    /// Starts everything on the current runtime. When this returns, requests are answered.
+    pub async fn start(options: Options) -> Result<Running, Error> {
+        let Options { listen, data, clock, rng, meter, schedules, sandbox_events, template, code } = options;
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.map_err(|error| Error::Listen { address: listen, cause: error.to_string() })?;
+        let address = listener.local_addr().map_err(|error| Error::Failed(error.to_string()))?;
+        let url = format!("http://{address}");
+        let Kept { lock, sandbox, secrets, journal, engine } = open(&data)?;
+        let (written, writes) = watch::channel(());
+        let meter = meter.then(|| Arc::new(Meter::default()));
+        let dynamodb = client::connect(engine.address, written, meter.clone());
+
+        let payments = Payments::start(Terms {
+            secret_key: secrets.stripe_secret.clone(),
+            publishable_key: secrets.stripe_publishable_key.clone(),
+            webhook_secret: secrets.stripe_webhook_secret.clone(),
+            webhook_url: format!("http://127.0.0.1:{}/payments/webhook/stripe", address.port()),
+            events: sandbox_events,
+            database: sandbox,
+            clock: clock.clone(),
+        })?;
+        let (parameters, secret_values) = parameters(&url, &payments.url, &secrets);
+        let mut system = System::parse(&template, &parameters)?;
+        let fresh = tables::create(&dynamodb, &system.tables).await?;
+        let queues = Arc::new(Queues::open(&system.queues, journal.clone(), clock.clone())?);
+        let bus = Bus::InProcess(Arc::new(LocalBus::new(&mut system, queues.clone())));
+        let clients = Clients { dynamodb, bus, secrets: Secrets::fixed(secret_values) };
+        let host = Arc::new(Host::new(&system, code, &clients, &clock, &rng)?);
+        let app = App::new(Config::default(), clients, clock.clone(), rng);
+        let policy = pages::policy(&payments.url);
+        let front = Arc::new(Front::new(&system, host.clone(), app, meter.clone(), policy)?);
+
+        let (stop, stopped) = watch::channel(false);
+        let mut running = Running {
+            url,
+            fresh,
+            secrets,
+            payments,
+            meter,
+            host,
+            front,
+            queues,
+            engine,
+            clock,
+            consumed: vec![],
+            streams: vec![],
+            schedules: vec![],
+            stop,
+            tasks: vec![],
+            _lock: lock,
+        };
+        running.connect(&system, &journal, &writes, schedules)?;
+        running.serve(listener, stopped);
+        Ok(running)
+    }
+}
+
+fn open(data: &Data) -> Result<Kept, Error> {
+    match data {
+        Data::Memory => Ok(Kept {
+            lock: None,
+            sandbox: None,
+            secrets: LocalSecrets::generate(),
+            journal: Arc::new(Journal::none()),
+            engine: Arc::new(Engine::start(Place::Scratch)?),
+        }),
+        Data::Dir(path) => {
+            create(path).map_err(|error| Error::Data { path: path.clone(), cause: error.to_string() })?;
+            Ok(Kept {
+                lock: Some(lock(path)?),
+                sandbox: Some(path.join("sandbox.sqlite")),
+                secrets: LocalSecrets::open(&path.join("secrets.json"))?,
+                journal: Arc::new(Journal::open(&path.join("queues.sqlite"))?),
+                engine: Arc::new(Engine::start(Place::File(&path.join("tables.sqlite")))?),
+            })
+        }
+    }
+}
+
+/// Buyers' data and private keys are in there: nobody else may look.
+fn create(directory: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// Two processes in one directory would deliver everything twice.
+fn lock(directory: &Path) -> Result<File, Error> {
+    let failed = |error: std::io::Error| Error::Data { path: directory.to_owned(), cause: error.to_string() };
+    let file = File::create(directory.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Values of the template's parameters, and values of the secrets that some of them name.
+type Parameters = (BTreeMap<String, String>, BTreeMap<String, String>);
+
+fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters {
+    let mut values = BTreeMap::from([
+        ("Stage".to_owned(), "dev".to_owned()),
+        ("PublicUrl".to_owned(), url.to_owned()),
+        ("StripeApiBase".to_owned(), stripe.to_owned()),
+        ("StripePayUrl".to_owned(), format!("{stripe}/pay")),
+        ("StripePublishableKey".to_owned(), secrets.stripe_publishable_key.clone()),
+    ]);
+    let mut named = BTreeMap::new();
+    for (parameter, secret) in [
+        ("TokenSigningKeySecret", &secrets.token_signing_key),
+        ("TicketSigningKeySecret", &secrets.ticket_signing_key),
+        ("PublicKeysSecret", &secrets.public_keys),
+        ("StripeSecret", &secrets.stripe_secret),
+        ("StripeWebhookSecret", &secrets.stripe_webhook_secret),
+    ] {
+        values.insert(parameter.to_owned(), parameter.to_owned());
+        named.insert(parameter.to_owned(), secret.clone());
+    }
+    (values, named)
+}
+
+impl Running {
+    /// Starts what the template connects: queues, streams and schedules with their functions.
+    fn connect(
+        &mut self,
+        system: &System,
+        journal: &Arc<Journal>,
+        writes: &watch::Receiver<()>,
+        schedules: bool,
+    ) -> Result<(), Error> {
+        for function in &system.functions {
+            for trigger in &function.triggers {
+                let (handler, host, clock) = (function.handler.clone(), self.host.clone(), self.clock.clone());
+                let (queues, stopped) = (self.queues.clone(), self.stop.subscribe());
+                match trigger {
+                    Trigger::Http(_) => {}
+                    Trigger::Queue(source) => {
+                        self.consumed.push(source.queue.clone());
+                        let consumer = Consumer { handler, source: source.clone(), host, queues, clock };
+                        self.tasks.push(tokio::spawn(consumer.run(stopped)));
+                    }
+                    Trigger::Stream(source) => {
+                        let position = Arc::new(AtomicI64::new(0));
+                        self.streams.push((source.table.clone(), position.clone()));
+                        let (engine, journal, source) = (self.engine.clone(), journal.clone(), source.clone());
+                        let reader = StreamReader { handler, source, host, engine, journal, queues, clock, position };
+                        reader.restore()?;
+                        self.tasks.push(tokio::spawn(reader.run(writes.clone(), stopped)));
+                    }
+                    Trigger::Schedule(source) => {
+                        let schedule = Schedule { handler, source: source.clone(), host, clock };
+                        if schedules {
+                            self.tasks.push(tokio::spawn(schedule.clone().run(stopped)));
+                        }
+                        self.schedules.push(schedule);
+                    }
+                }
+            }
+        }
+        let (engine, stopped) = (self.engine.clone(), self.stop.subscribe());
+        self.tasks.push(tokio::spawn(sweep_expired(engine, stopped)));
+        Ok(())
+    }
+
+    fn serve(&mut self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+        let service = self.front.router().into_make_service_with_connect_info::<SocketAddr>();
+        let listener = listener.tap_io(|connection| {
+            // Without it small answers wait for the client's acknowledgement of the last one.
+            let _ = connection.set_nodelay(true);
+        });
+        self.tasks.push(tokio::spawn(async move {
+            let stop = async move {
+                // An error means that the sender is gone, which is a stop too.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
+                tracing::error!(%error, "the server ended");
+            }
+        }));
+    }
+
+    /// A function's own view of the world.
+    pub fn app(&self, handler: &str) -> Result<App, Error> {
+        self.host.app(handler)
+    }
+
+    /// Waits until no request runs, every stream is read to its end, no queue holds a message that could be delivered
+    /// now, and the payment sandbox has no webhook to deliver. Messages that wait for their time, or in a paused queue, do not count.
+    pub async fn settled(&self) -> Result<(), Error> {
+        let started = Instant::now();
+        let mut last = None;
+        loop {
+            let activity = self.activity();
+            let busy = self.busy()?;
+            if busy.is_none() && last == Some(activity) {
+                return Ok(());
+            }
+            last = Some(activity);
+            if started.elapsed() > Duration::from_secs(SETTLE_SECONDS_MAX) {
+                let busy = busy.unwrap_or_else(|| "something happens all the time".to_owned());
+                return Err(Error::Unsettled { seconds: SETTLE_SECONDS_MAX, busy });
+            }
+            tokio::time::sleep(Duration::from_millis(SETTLE_LOOK_MILLISECONDS)).await;
+        }
+    }
+
+    /// Changes whenever something happens.
+    fn activity(&self) -> (u64, u64, i64) {
+        let positions = self.streams.iter().map(|(_, position)| position.load(Ordering::Acquire) % (1 << 32));
+        (self.front.started(), self.queues.activity(), positions.sum())
+    }
+
+    fn busy(&self) -> Result<Option<String>, Error> {
+        let requests = self.front.running();
+        if requests > 0 {
+            return Ok(Some(format!("{requests} requests run")));
+        }
+        for queue in &self.consumed {
+            let depth = self.queues.depth(queue)?;
+            if depth.in_flight > 0 || (depth.ready > 0 && !self.queues.is_paused(queue)?) {
+                return Ok(Some(format!("{queue} holds {} ready, {} in flight", depth.ready, depth.in_flight)));
+            }
+        }
+        let webhooks = self.payments.stripe.webhooks_pending();
+        if webhooks > 0 {
+            return Ok(Some(format!("{webhooks} webhooks of the payment sandbox are not delivered")));
+        }
+        for (table, position) in &self.streams {
+            if self.engine.stream_end(table)? > position.load(Ordering::Acquire) {
+                return Ok(Some(format!("the stream of {table} is not read to its end")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The time by the clock that everything here goes by.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the clock, and lets everything that waits for a time look at it.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds);
+        self.queues.look();
+        self.payments.stripe.wake();
+    }
+
+    /// The bodies of a dead-letter queue's messages.
+    pub fn dead_letters(&self, queue: &str) -> Result<Vec<String>, Error> {
+        self.queues.bodies(queue)
+    }
+
+    /// Sends dead letters back to the queue that gave them up. Returns how many they were.
+    pub fn redrive(&self, dead_letters: &str) -> Result<usize, Error> {
+        self.queues.redrive(dead_letters)
+    }
+
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// Stops the delivery of a queue's messages.
+    pub fn pause(&self, queue: &str) -> Result<(), Error> {
+        self.queues.pause(queue, true)
+    }
+
+    /// Goes on with the delivery of a queue's messages.
+    pub fn resume(&self, queue: &str) -> Result<(), Error> {
+        self.queues.pause(queue, false)
+    }
+
+    /// Runs a scheduled function now, and waits for its end.
+    pub async fn run_schedule(&self, handler: &str) -> Result<(), Error> {
+        let schedule = self.schedules.iter().find(|schedule| schedule.handler == handler);
+        schedule.ok_or_else(|| Error::NoFunction(handler.to_owned()))?.once().await
+    }
+
+    /// Takes no more requests, lets what is under way end, and closes the files.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let tasks = std::mem::take(&mut self.tasks);
+        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
+        let ends = futures_util::future::join_all(tasks);
+        if tokio::time::timeout(Duration::from_secs(STOP_SECONDS_MAX), ends).await.is_err() {
+            tracing::warn!("stopped before everything had ended; what was answered is kept");
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn sweep_expired(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let pause = Duration::from_secs(EXPIRED_SWEEP_SECONDS);
+    while tokio::time::timeout(pause, stopped.wait_for(|stopped| *stopped)).await.is_err() {
+        let engine = engine.clone();
+        match tokio::task::spawn_blocking(move || engine.sweep_expired()).await {
+            Ok(Ok(items)) => tracing::debug!(items, "deleted what had expired"),
+            Ok(Err(error)) => tracing::warn!(%error, "what has expired stays"),
+            Err(panic) => tracing::error!(%panic, "the sweep of expired items panicked"),
+        }
+    }
+}
