@@ -21,8 +21,6 @@ use utoipa_axum::routes;
 
 /// Months a search looks through, from its beginning on.
 const MONTHS_MAX: usize = 13;
-/// Events of one month that a search looks through.
-const MONTH_EVENTS_MAX: i32 = 500;
 /// Characters of a search text.
 const SEARCH_CHARS_MAX: usize = 100;
 
@@ -177,10 +175,10 @@ async fn events(State(app): State<App>, Query(ask): Query<SearchIn>) -> Result<i
         if found.len() > limit || *month < *after.get(..7).unwrap_or("") {
             continue;
         }
-        let events = app.catalog.month(&month, &after, MONTH_EVENTS_MAX).await?;
-        let wanted =
-            events.iter().filter(|event| event.starts_at >= from && event.starts_at < to && matches(event, &ask));
-        found.extend(wanted.cloned());
+        let events = app.recent_month(&month).await?;
+        let is_in_time = |event: &Event| event.starts_at >= from && event.starts_at < to;
+        let is_next = |event: &Event| is_in_time(event) && *event_cursor(event) > *after;
+        found.extend(events.iter().filter(|event| is_next(event) && matches(event, &ask)).take(limit + 1).cloned());
     }
     let next_cursor = (found.len() > limit).then(|| event_cursor(&found[limit - 1]));
     let items: Vec<EventOut> = found.iter().take(limit).map(EventOut::from).collect();

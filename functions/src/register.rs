@@ -191,7 +191,6 @@ async fn sign_in(State(app): State<App>, Json(ask): Json<SessionIn>) -> Result<i
         user: account.id,
         id: SessionId(app.new_id()),
         secret_hash: digest(&secret),
-        previous_hash: None,
         expires_at: app.now() + SignedDuration::from_hours(REFRESH_HOURS),
         v: 1,
     };
@@ -227,7 +226,6 @@ async fn refresh(State(app): State<App>, Json(ask): Json<RefreshIn>) -> Result<i
     let secret: [u8; 32] = app.rng.bytes();
     let next = Session {
         secret_hash: digest(&secret),
-        previous_hash: Some(session.secret_hash),
         expires_at: app.now() + SignedDuration::from_hours(REFRESH_HOURS),
         v: session.v + 1,
         ..session
@@ -246,7 +244,7 @@ fn refresh_invalid() -> Problem {
     Problem::unauthorized("refresh_token_invalid", "The refresh token is not valid. Sign in again.")
 }
 
-/// The session whose good token this is. The one before it was copied or replayed: that ends the session.
+/// The session whose good token this is. Any other of that session was copied or replayed: that ends the session.
 async fn find_session(app: &App, token: &str) -> Result<Session, Problem> {
     let mut parts = token.split('.');
     let (user, id, secret) = (parts.next(), parts.next(), parts.next());
@@ -258,10 +256,9 @@ async fn find_session(app: &App, token: &str) -> Result<Session, Problem> {
     if session.secret_hash == hash && session.expires_at > app.now() {
         return Ok(session);
     }
-    if session.previous_hash == Some(hash) {
-        tracing::warn!(user = %user, session = %id, "a used refresh token was shown again: session ended");
-        app.accounts.end_session(user, id).await?;
-    }
+    // Only somebody who had a token of this session knows its id: one that was used already has been copied.
+    tracing::warn!(user = %user, session = %id, "a refresh token that is not good was shown: session ended");
+    app.accounts.end_session(user, id).await?;
     Err(refresh_invalid())
 }
 

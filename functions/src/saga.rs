@@ -71,17 +71,21 @@ pub async fn drive_from(app: &App, order: Order, payment: Option<Payment>) -> Re
             }
             Err(error) => return Err(error),
         }
-        if !matches!(order.state, OrderState::Paid) {
-            payment = fetch_payment(app, &order).await?;
-        }
+        payment = fetch_payment(app, &order).await?;
     }
     Err(SagaError::Restless)
 }
 
+/// The payment of an order whose next step depends on it.
 async fn fetch_payment(app: &App, order: &Order) -> Result<Option<Payment>, SagaError> {
+    use OrderState::{Paid, PartlyRefunded, Refunded, Refunding};
     match &order.payment {
-        Some(id) => Ok(app.gateway.fetch(id).await?),
-        None => Ok(None),
+        Some(id) if !matches!(order.state, Paid | Refunding | PartlyRefunded | Refunded) => {
+            let payment = app.gateway.fetch(id).await?;
+            // Not that there is nothing to pay: money may wait there.
+            Ok(Some(payment.ok_or_else(|| GatewayError::Misconfigured("it does not know an order's payment".into()))?))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -100,12 +104,20 @@ async fn take(app: &App, order: &Order, payment: Option<&Payment>, step: Step) -
             release(app, order).await?;
             order.closed()
         }
+        Step::FinishLosing => {
+            if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Cancelled) {
+                app.gateway.cancel(&payment.id).await?;
+            }
+            release(app, order).await?;
+            order.given_up()
+        }
         Step::CancelPayment => {
             let payment = payment.expect("this step is for an order with a payment");
             app.gateway.cancel(&payment.id).await?;
             return Ok(order.clone());
         }
         Step::RefundUnadopted => {
+            release(app, order).await?;
             let captured = payment.expect("this step is for an order with a payment").captured;
             let (next, entry) = order.unadopted(captured, app.now());
             app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
@@ -122,20 +134,20 @@ async fn settle(app: &App, order: &Order, payment: Option<&Payment>) -> Result<O
     let event = app.catalog.event(order.event).await?.ok_or(SagaError::NoEvent)?;
     let is_cancelled = event.status == domain::catalog::EventStatus::Cancelled;
     let owed = order.total();
-    match payment {
-        None if owed.amount > 0 => return Err(GatewayError::Refused("the payment is gone".into()).into()),
-        Some(payment) if payment.amount != owed => return lose(app, order, Some(payment)).await,
-        _ => {}
-    }
-    if is_cancelled || !sell(app, order).await? {
-        return lose(app, order, payment).await;
+    let is_owed = match payment {
+        None if owed.amount > 0 => return Err(GatewayError::Misconfigured("an order has no payment".into()).into()),
+        None => true,
+        Some(payment) => payment.amount == owed,
+    };
+    if is_cancelled || !is_owed || !sell(app, order).await? {
+        return lose(app, order).await;
     }
     if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Captured) {
         match app.gateway.capture(payment).await {
             Ok(_) => {}
             Err(GatewayError::Refused(cause)) => {
                 tracing::warn!(order = %order.id, cause, "the capture was refused");
-                return lose(app, order, Some(payment)).await;
+                return lose(app, order).await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -146,19 +158,11 @@ async fn settle(app: &App, order: &Order, payment: Option<&Payment>) -> Result<O
     Ok(next)
 }
 
-/// Gives back whatever this order has: its seats, the authorisation. Money that was captured all the same is given
-/// back by the steps that follow.
-async fn lose(app: &App, order: &Order, payment: Option<&Payment>) -> Result<Order, SagaError> {
-    release(app, order).await?;
-    if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Captured) {
-        match app.gateway.cancel(&payment.id).await {
-            Ok(_) => {}
-            Err(GatewayError::Refused(cause)) => tracing::warn!(order = %order.id, cause, "nothing to cancel"),
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Writes that an order is lost. What it has is given back by the steps that follow, when nobody can make it paid.
+async fn lose(app: &App, order: &Order) -> Result<Order, SagaError> {
     let next = order.lost();
     app.orders.save(&next).await?;
+    tracing::warn!(order = %order.id, "order lost");
     Ok(next)
 }
 
@@ -176,13 +180,13 @@ async fn sell(app: &App, order: &Order) -> Result<bool, SagaError> {
 
 /// Frees every seat that has a word of this order, held or sold.
 async fn release(app: &App, order: &Order) -> Result<(), SagaError> {
-    release_where(app, order, |_| true).await
+    release_where(app, order, |_, _| true).await
 }
 
-async fn release_where(app: &App, order: &Order, which: impl Fn(&OrderSeat) -> bool) -> Result<(), SagaError> {
+async fn release_where(app: &App, order: &Order, which: impl Fn(u8, &OrderSeat) -> bool) -> Result<(), SagaError> {
     let held = order.held_words();
     for (block, seats) in by_block(order) {
-        let own = seats.iter().filter(|(_, seat)| which(seat)).map(|(index, seat)| {
+        let own = seats.iter().filter(|(index, seat)| which(*index, seat)).map(|(index, seat)| {
             let words = held.iter().cloned().chain([order.sold_word(*index)]).collect();
             (seat.index, words)
         });
@@ -198,19 +202,22 @@ async fn release_where(app: &App, order: &Order, which: impl Fn(&OrderSeat) -> b
 async fn tidy(app: &App, order: &Order) -> Result<(), SagaError> {
     match order.state {
         OrderState::Expired | OrderState::Cancelled | OrderState::Lost => release(app, order).await,
-        OrderState::Refunded | OrderState::PartlyRefunded => {
-            release_where(app, order, |seat| seat.ticket == Some(TicketState::Refunded)).await
+        OrderState::Refunding | OrderState::Refunded | OrderState::PartlyRefunded => {
+            release_where(app, order, |_, seat| seat.ticket == Some(TicketState::Refunded)).await
         }
         _ => Ok(()),
     }
 }
 
-/// Moves the money of a stored decision, frees the seats, and writes that it is done.
+/// Frees the seats of a stored decision, moves its money, and writes that it is done.
 async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaError> {
     let refund = order.refund(id).expect("the step names a refund of this order");
+    // The tickets are void whatever the provider says: their seats are for others.
+    let tickets = refund.tickets.clone();
+    release_where(app, order, |index, _| tickets.contains(&index)).await?;
     let provider_refund = match (&order.payment, refund.amount) {
         (Some(payment), 1..) => {
-            let made = match app.gateway.refund(payment, id, refund.money(order.currency)).await {
+            let made = match app.gateway.refund(payment, &refund.provider_key(), refund.money(order.currency)).await {
                 Ok(made) if made.status == ProviderRefundStatus::Accepted => made,
                 Ok(_) | Err(GatewayError::Refused(_)) => return refund_failed(app, order, id).await,
                 Err(error) => return Err(error.into()),
@@ -219,9 +226,6 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
         }
         _ => None,
     };
-    let tickets = refund.tickets.clone();
-    let given_back: Vec<_> = tickets.iter().map(|&index| &order.seats[usize::from(index)]).collect();
-    release_where(app, order, |seat| given_back.contains(&seat)).await?;
     let (next, entry) = order.refund_done(id, provider_refund, app.now());
     app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
     tracing::info!(order = %order.id, refund = %id, amount = refund.amount, "refund done");

@@ -3,18 +3,22 @@
 
 use crate::Error;
 use crate::commands::{Command, PaymentsMessage};
-use crate::saga;
+use crate::saga::{self, SagaError};
+use domain::catalog::Event;
 use domain::effects::What;
-use domain::ids::{EventId, RefundId};
+use domain::ids::{EventId, OrderId, RefundId, UserId};
 use domain::ledger::Cause;
 use domain::orders::{RefundAsk, RefundRefused};
 use domain::payments::{PaymentStatus, ProviderRefundStatus};
 use domain::refunds::Ground;
 use platform::App;
+use platform::payments::GatewayError;
 use platform::store::{LEDGER_SHARDS, StoreError};
 
 /// Orders of a cancelled event that one message works through.
 const PAGE_ORDERS: i32 = 25;
+/// Writes of one order that a refund loses to others before its message is delivered again.
+const WRITE_TRIES_MAX: usize = 5;
 /// Seconds after which the orders of a cancelled event are listed again: twice as long as a settling that had read the
 /// event before it was cancelled may run (`Timeout` of `settle` in template.yaml).
 const LAST_PASS_SECONDS: u16 = 120;
@@ -26,8 +30,8 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
         PaymentsMessage::Command(Command::RefundChanged { payment, refund }) => {
             refund_changed(&app, &payment, refund).await
         }
-        PaymentsMessage::Command(Command::OrderDue { buyer, order })
-        | PaymentsMessage::Effect(What::RefundRequested { buyer, order, .. }) => {
+        PaymentsMessage::Command(Command::OrderDue { buyer, order }) => order_due(&app, buyer, order).await,
+        PaymentsMessage::Effect(What::RefundRequested { buyer, order, .. }) => {
             saga::drive(&app, buyer, order).await.map(drop).map_err(into_error)
         }
         PaymentsMessage::Command(Command::RefundOrders { event, shard, cursor }) => {
@@ -35,6 +39,17 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
         }
         PaymentsMessage::Effect(What::EventCancelled { event }) => refund_event(&app, event).await,
         PaymentsMessage::Effect(other) => Err(Error(format!("settle does not take {}", other.kind()))),
+    }
+}
+
+/// A due order comes back every minute by itself: what passes is not worth a message that waits beside it.
+async fn order_due(app: &App, buyer: UserId, order: OrderId) -> Result<(), Error> {
+    match saga::drive(app, buyer, order).await {
+        Err(SagaError::Gateway(GatewayError::Unknown(cause)) | SagaError::Store(StoreError::Busy(cause))) => {
+            tracing::warn!(%order, cause, "a due order is left to the next sweep");
+            Ok(())
+        }
+        driven => driven.map(drop).map_err(into_error),
     }
 }
 
@@ -60,9 +75,8 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
     if known.state != domain::orders::RefundState::Done {
         return saga::drive_from(app, order, Some(fetched)).await.map(drop).map_err(into_error);
     }
-    let money = known.money(order.currency);
-    let now = app.gateway.refund(payment, refund, money).await.map_err(into_error)?;
-    if now.status == ProviderRefundStatus::Failed {
+    let now = app.gateway.find_refund(payment, &known.provider_key()).await.map_err(into_error)?;
+    if now.is_some_and(|now| now.status == ProviderRefundStatus::Failed) {
         saga::refund_failed(app, &order, refund).await.map_err(into_error)?;
     }
     Ok(())
@@ -83,36 +97,44 @@ async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<Stri
     let stored = app.catalog.event(event).await.map_err(into_error)?;
     let event = stored.ok_or_else(|| Error("the event of a refund is not there".into()))?;
     let (entries, next) = app.ledger.list(event.id, shard, cursor, PAGE_ORDERS).await.map_err(into_error)?;
+    for entry in entries.iter().filter(|entry| entry.cause == Cause::Sale) {
+        refund_order(app, &event, entry.buyer, entry.order).await?;
+    }
+    // Last, so that a page that is delivered again does not send the rest again and again.
     if let Some(cursor) = next {
         let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
         let rest = Command::RefundOrders { event: event.id, shard, cursor: Some(cursor) };
         app.clients.bus.send(queue, vec![rest.message(0)]).await.map_err(into_error)?;
     }
-    for entry in entries.iter().filter(|entry| entry.cause == Cause::Sale) {
-        let stored = app.orders.get(entry.buyer, entry.order).await.map_err(into_error)?;
-        let order = stored.ok_or_else(|| Error(format!("the order {} of the journal is not there", entry.order)))?;
-        let key = domain::ids::keyed(&order.id.to_string(), "event cancelled", &event.id.to_string());
-        let (id, ground) = (RefundId(key), Ground::EventCancelled);
-        let ask = RefundAsk { id, request: String::new(), tickets: None, ground, decided_by: None };
-        if order.refund(id).is_some() {
-            continue;
+    Ok(())
+}
+
+/// Stores the decision to refund every ticket of an order of a cancelled event, once.
+async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> Result<(), Error> {
+    for _ in 0..WRITE_TRIES_MAX {
+        let stored = app.orders.get(buyer, id).await.map_err(into_error)?;
+        let order = stored.ok_or_else(|| Error(format!("the order {id} of the journal is not there")))?;
+        let key = domain::ids::keyed(&id.to_string(), "event cancelled", &event.id.to_string());
+        let (refund, ground) = (RefundId(key), Ground::EventCancelled);
+        if order.refund(refund).is_some() {
+            return Ok(());
         }
-        match order.request_refund(&event, &ask, app.now()) {
-            Ok(next) => app.orders.save(&next).await.map_err(into_error)?,
-            // Every ticket was used or given back before.
-            Err(RefundRefused::Order(_)) => {}
+        let ask = RefundAsk { id: refund, request: String::new(), tickets: None, ground, decided_by: None };
+        let next = match order.request_refund(event, &ask, app.now()) {
+            Ok(next) => next,
+            // Every ticket was given back before.
+            Err(RefundRefused::Order(_)) => return Ok(()),
             Err(error) => return Err(into_error(error)),
+        };
+        match app.orders.save(&next).await {
+            // A check-in or a refund by the buyer came first: decide again on what is there now.
+            Err(StoreError::Conflict) => {}
+            saved => return saved.map_err(into_error),
         }
     }
-    Ok(())
+    Err(Error(format!("the order {id} is written too often")))
 }
 
 fn into_error(error: impl std::error::Error) -> Error {
     Error(error.to_string())
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        into_error(error)
-    }
 }

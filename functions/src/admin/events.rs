@@ -9,6 +9,7 @@ use domain::catalog::{Amendment, CATEGORIES_MAX, Event, EventStatus, ORDER_SEATS
 use domain::ids::{self, EventId, LayoutId, PerformerId};
 use domain::layout::{Hall, LayoutRef};
 use domain::money::{Currency, PRICE_MINOR_UNITS_MAX};
+use domain::payments::is_supported;
 use domain::refunds::RefundPolicy;
 use domain::seating::words::BlockReason;
 use domain::seating::{Block, SeatName};
@@ -97,8 +98,9 @@ async fn draft(app: &App, id: EventId, request: String, ask: EventIn) -> Result<
     let hall =
         app.hall(layout).await?.ok_or_else(|| Problem::field("/layout_id", "is not a layout of this version"))?;
     let venue = app.catalog.venue(hall.layout().venue).await?;
-    let currency = Currency::from_code(&ask.currency);
-    let currency = currency.ok_or_else(|| Problem::field("/currency", "is not an ISO 4217 code"))?;
+    let currency = Currency::from_code(&ask.currency).filter(|currency| is_supported(*currency));
+    let currency =
+        currency.ok_or_else(|| Problem::field("/currency", "is not an ISO 4217 code that can be paid in"))?;
     check_prices(&hall, &ask.prices)?;
     check_policy(&ask.refund_policy)?;
     let event = Event {
@@ -351,10 +353,11 @@ async fn block_seats(
             if !refused.is_empty() {
                 // Of this part nothing was written: those that are free are blocked without the others.
                 let rest: Vec<u8> = indexes.into_iter().filter(|index| !refused.contains(index)).collect();
+                let mut lost = refused;
                 if !rest.is_empty() {
-                    app.seats.block(id, &block, &rest, ask.reason, ask.forced, app.now()).await?;
+                    lost.extend(app.seats.block(id, &block, &rest, ask.reason, ask.forced, app.now()).await?);
                 }
-                kept.extend(part.iter().filter(|(index, _)| refused.contains(index)).map(|(_, nth)| *nth));
+                kept.extend(part.iter().filter(|(index, _)| lost.contains(index)).map(|(_, nth)| *nth));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Roles, and refunds on a ground that a person has to judge.
 
 use crate::refund::{RefundIn, give_back};
-use crate::views::RefundOut;
+use crate::views::{RefundOut, order_problem};
 use axum::extract::State;
 use domain::access::Role;
 use domain::ids::{self, OrderId, RefundId, TicketId, UserId};
@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(set_roles)).routes(routes!(refund))
+    OpenApiRouter::new().routes(routes!(set_roles)).routes(routes!(refund)).routes(routes!(retry_refund))
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -84,4 +84,24 @@ async fn refund(
     let id = RefundId(ids::keyed(&admin.user.to_string(), &route, &key));
     let tickets = RefundIn { ticket_ids: ask.ticket_ids };
     give_back(&app, user, order, id, &tickets, ask.ground, Some(admin.user)).await
+}
+
+/// Ask the provider anew for a refund that failed. The decision stands; the money is moved by `settle`.
+#[utoipa::path(
+    post, path = "/admin/users/{user_id}/orders/{order_id}/refunds/{refund_id}/retry", tag = "admin", security(("bearer" = [])),
+    params(("user_id" = String, Path), ("order_id" = String, Path), ("refund_id" = String, Path)),
+    responses((status = 200, body = RefundOut), (status = 403, description = "`forbidden`"), (status = 404, description = "`not_found`"),
+        (status = 409, description = "`refund_not_failed`, `changed_meanwhile`"))
+)]
+async fn retry_refund(
+    State(app): State<App>,
+    admin: Allowed<acts::DecideRefund>,
+    Path((user, order, refund)): Path<(UserId, OrderId, RefundId)>,
+) -> Result<axum::Json<RefundOut>, Problem> {
+    let order = app.orders.get(user, order).await?.ok_or_else(Problem::not_found)?;
+    let next = order.retry_refund(refund, app.now()).map_err(order_problem)?;
+    app.orders.save(&next).await?;
+    tracing::info!(order = %order.id, %refund, admin = %admin.user, "refund retried");
+    let refund = next.refund(refund).ok_or_else(Problem::not_found)?;
+    Ok(axum::Json(RefundOut::new(&next, refund)))
 }

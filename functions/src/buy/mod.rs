@@ -76,7 +76,9 @@ async fn place_order(
     IdempotencyKey(key): IdempotencyKey,
     Json(ask): Json<OrderIn>,
 ) -> Result<Created<OrderOut>, Problem> {
-    let id = OrderId(ids::keyed(&buyer.id.to_string(), "POST /orders", &key));
+    // A hold is 64 bits of this id: without the secret a buyer could search for two orders with one hold.
+    let secret = app.secret("ORDER_ID_KEY").await?;
+    let id = OrderId(ids::keyed(&buyer.id.to_string(), &format!("POST /orders {secret}"), &key));
     let request = fingerprint(&ask);
     let order = match place::place(&app, &buyer, id, &request, &ask).await {
         Ok(order) => order,
@@ -93,7 +95,7 @@ async fn place_order(
     Ok(Created(OrderOut::from(&order)))
 }
 
-/// One's own orders, the latest ids last.
+/// One's own orders, the newest first in each page.
 #[utoipa::path(
     get, path = "/orders", tag = "orders", security(("bearer" = [])), params(PageIn),
     responses((status = 200, body = Page<OrderOut>))
@@ -114,9 +116,8 @@ async fn own_orders(
 ) -> Result<(Vec<domain::orders::Order>, Option<String>), Problem> {
     let cursor = page.cursor.as_deref().map(str::parse::<OrderId>).transpose();
     let cursor = cursor.map_err(|_| Problem::field("/cursor", "is not a cursor of this list"))?;
-    let (orders, more) = app.orders.list(buyer.id, page.limit()?, cursor).await?;
-    let next = orders.last().filter(|_| more).map(|order| order.id.to_string());
-    Ok((orders, next))
+    let (orders, next) = app.orders.list(buyer.id, page.limit()?, cursor).await?;
+    Ok((orders, next.map(|id| id.to_string())))
 }
 
 /// One of one's own orders.
@@ -151,6 +152,8 @@ async fn cancel_order(State(app): State<App>, buyer: Buyer, Path(id): Path<Order
     let order = saga::drive(&app, buyer.id, id).await?.ok_or_else(Problem::not_found)?;
     match order.state {
         OrderState::Cancelled | OrderState::Expired | OrderState::Lost => Ok(StatusCode::NO_CONTENT),
+        // The provider is at work on the payment: how it ends decides.
+        OrderState::Expiring | OrderState::Settling => Err(order_problem(Refused::Busy)),
         _ => Err(order_problem(Refused::AlreadyPaid)),
     }
 }

@@ -57,10 +57,9 @@ async fn start_payment(
     Path(id): Path<OrderId>,
 ) -> Result<Created<PaymentOut>, Problem> {
     let order = app.orders.get(buyer.id, id).await?.ok_or_else(Problem::not_found)?;
-    if let Some(id) = order.payment.as_deref().filter(|_| order.check_payable(app.now()).is_err()) {
-        return repeated(&app, &order, id).await;
+    if let Err(refused) = order.check_payable(app.now()) {
+        return repeated(&app, &order, refused).await;
     }
-    order.check_payable(app.now()).map_err(order_problem)?;
     let event = app.recent_event(order.event).await?;
     if event.is_none_or(|event| event.status == EventStatus::Cancelled) {
         return Err(Problem::conflict("event_cancelled", "The event was cancelled."));
@@ -74,13 +73,22 @@ async fn start_payment(
 }
 
 /// A payment that was started before, for a client that asks again after it was paid; a refusal otherwise.
-async fn repeated(app: &App, order: &Order, id: &str) -> Result<Created<PaymentOut>, Problem> {
-    let refused = order.check_payable(app.now()).expect_err("the caller saw that it is refused");
-    if !matches!(refused, Refused::AlreadyPaid | Refused::Busy) {
-        return Err(order_problem(refused));
+async fn repeated(app: &App, order: &Order, refused: Refused) -> Result<Created<PaymentOut>, Problem> {
+    match (&order.payment, refused) {
+        (Some(id), Refused::AlreadyPaid | Refused::Busy) => {
+            let payment = app.gateway.fetch(id).await.map_err(|error| provider_problem(&error))?;
+            Ok(Created(out(app, payment.ok_or_else(|| order_problem(refused))?).await?))
+        }
+        (None, Refused::AlreadyPaid) => Ok(Created(free(app))),
+        _ => Err(order_problem(refused)),
     }
-    let payment = app.gateway.fetch(id).await.map_err(|error| provider_problem(&error))?;
-    Ok(Created(out(app, payment.ok_or_else(|| order_problem(refused))?).await?))
+}
+
+/// What is told of an order for which there was nothing to pay.
+fn free(app: &App) -> PaymentOut {
+    let (payment_id, client_secret, publishable_key, api_base, pay_url) = (None, None, None, None, None);
+    let (provider, status) = (app.gateway.name(), PaymentStatus::Captured);
+    PaymentOut { payment_id, provider, status, client_secret, publishable_key, api_base, pay_url }
 }
 
 /// Nothing to pay: the seats are sold at once, and no provider is asked.
@@ -93,10 +101,7 @@ async fn settle_free(app: &App, order: Order) -> Result<Created<PaymentOut>, Pro
     if order.state != OrderState::Paid {
         return Err(order_problem(order.check_payable(app.now()).err().unwrap_or(Refused::Busy)));
     }
-    let status = PaymentStatus::Captured;
-    let (payment_id, client_secret, publishable_key, api_base, pay_url) = (None, None, None, None, None);
-    let provider = app.gateway.name();
-    Ok(Created(PaymentOut { payment_id, provider, status, client_secret, publishable_key, api_base, pay_url }))
+    Ok(Created(free(app)))
 }
 
 /// The order with its one payment: the one it has, or a new one that is saved before it is given out.

@@ -40,6 +40,13 @@ pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &O
         (None, Some(best)) => wish.best(best).await?,
         _ => return Err(Problem::field("", "must have either seats or best")),
     };
+    // Words of different calls: the earlier ones may be those of an order that is there, which knows no others.
+    if locks.iter().any(|lock| lock.expiry != locks[0].expiry)
+        && let Some(existing) = app.orders.get(buyer.id, id).await?
+    {
+        wish.release_foreign(&locks, &existing).await?;
+        return Ok(existing);
+    }
     let (hold_until, locks) = wish.agree(locks).await?;
     let new = NewOrder {
         id,
@@ -150,6 +157,7 @@ impl Wish<'_> {
             category: found.category.to_owned(),
             price: price.amount,
             ticket: None,
+            used_by: None,
         })
     }
 

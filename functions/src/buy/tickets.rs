@@ -4,13 +4,14 @@ use crate::views::{MoneyOut, order_problem};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use domain::catalog::EventStatus;
 use domain::ids::{EventId, TicketId};
 use domain::money::Money;
 use domain::orders::{Order, TicketState};
 use domain::tickets::TicketClaims;
 use platform::App;
 use platform::auth::{sign_ticket, verify_ticket};
-use platform::http::{Allowed, Buyer, Json, Page, PageIn, Path, Problem, Query, acts};
+use platform::http::{Allowed, Buyer, IdempotencyKey, Json, Page, PageIn, Path, Problem, Query, acts, fingerprint};
 use platform::store::StoreError;
 use qrcode::{Color, QrCode};
 use serde::{Deserialize, Serialize};
@@ -110,7 +111,7 @@ async fn get_ticket(
 async fn code(State(app): State<App>, buyer: Buyer, Path(id): Path<TicketId>) -> Result<impl IntoResponse, Problem> {
     let order = app.orders.get(buyer.id, id.order).await?.ok_or_else(Problem::not_found)?;
     // Whoever could not enter with it is not given a picture of it.
-    order.check_in(id.index).map_err(order_problem)?;
+    order.check_in(id.index, "").map_err(order_problem)?;
     let text = signed_code(&app, &order, id).await?;
     let code = QrCode::new(text).map_err(|error| Problem::internal(error.to_string()))?;
     let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "private, no-store")];
@@ -147,6 +148,9 @@ async fn signed_code(app: &App, order: &Order, id: TicketId) -> Result<String, P
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CheckInIn {
+    /// The event that this gate lets people in to.
+    #[schema(value_type = String)]
+    event_id: EventId,
     /// What the ticket's code says.
     code: String,
 }
@@ -154,7 +158,7 @@ struct CheckInIn {
 /// Let the bearer of a ticket in, once.
 #[utoipa::path(
     post, path = "/tickets/{id}/check-in", tag = "tickets", security(("bearer" = [])), request_body = CheckInIn,
-    params(("id" = String, Path)),
+    params(("id" = String, Path), ("Idempotency-Key" = String, Header)),
     responses((status = 200, body = TicketOut), (status = 403, description = "`forbidden`: not a gate"),
         (status = 404, description = "`not_found`"), (status = 409, description = "`ticket_used`, `ticket_refunded`, `event_cancelled`"),
         (status = 422, description = "`invalid`: not a code of this ticket"))
@@ -162,6 +166,7 @@ struct CheckInIn {
 async fn check_in(
     State(app): State<App>,
     gate: Allowed<acts::CheckIn>,
+    IdempotencyKey(key): IdempotencyKey,
     Path(id): Path<TicketId>,
     Json(ask): Json<CheckInIn>,
 ) -> Result<axum::Json<TicketOut>, Problem> {
@@ -169,9 +174,20 @@ async fn check_in(
     if claims.sub != id {
         return Err(Problem::field("/code", "This is the code of another ticket."));
     }
+    if claims.event != ask.event_id {
+        return Err(Problem::field("/code", "This ticket is for another event."));
+    }
+    let event = app.recent_event(claims.event).await?;
+    if event.is_none_or(|event| event.status == EventStatus::Cancelled) {
+        return Err(Problem::conflict("event_cancelled", "The event was cancelled."));
+    }
+    let request = fingerprint(&(gate.user, key));
     for _ in 0..CHECK_IN_TRIES_MAX {
         let order = app.orders.get(claims.buyer, id.order).await?.ok_or_else(Problem::not_found)?;
-        let next = order.check_in(id.index).map_err(order_problem)?;
+        let Some(next) = order.check_in(id.index, &request).map_err(order_problem)? else {
+            // This very check-in was written before, and its answer was lost.
+            return Ok(axum::Json(TicketOut::new(&order, id).ok_or_else(Problem::not_found)?));
+        };
         match app.orders.save(&next).await {
             Ok(()) => {
                 tracing::info!(ticket = %id, gate = %gate.user, "checked in");

@@ -3,6 +3,7 @@
 use crate::runner::Data;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub const HELP: &str = "\
 boxoffice - a box office on this machine
@@ -14,9 +15,16 @@ Usage: boxoffice [serve] [options]
   --memory                keep nothing
   --no-demo               load no demo events and accounts; needed to listen on an address others can reach
   --meter                 count calls, capacity and processor time, and serve them at /_meter
+  --clock-shift SECONDS   run as if it were so much later: holds end, refunds give less
+  --sandbox-delay-ms N    hold each answer of the payment sandbox back for so long
   -h, --help              print this
   -V, --version           print the version
 ";
+
+/// Ten years: no event is announced so long before.
+const CLOCK_SHIFT_SECONDS_MAX: u64 = 10 * 366 * 86_400;
+/// The sandbox's callers give up long before.
+const SANDBOX_DELAY_MILLISECONDS_MAX: u64 = 60_000;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -32,6 +40,10 @@ pub struct Serve {
     pub data: Data,
     pub demo: bool,
     pub meter: bool,
+    /// Seconds by which the clock is ahead, to try out by hand what time does.
+    pub clock_shift_seconds: i64,
+    /// How long each answer of the payment sandbox is held back.
+    pub sandbox_delay: Duration,
 }
 
 /// Reads the arguments after the program's name. The error is for the person who typed them.
@@ -40,12 +52,14 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     args.next_if(|first| first == "serve");
     let (mut listen, mut directory, mut memory) = (SocketAddr::from(([127, 0, 0, 1], 3000)), None, false);
     let (mut demo, mut meter) = (true, false);
+    let (mut clock_shift_seconds, mut sandbox_delay) = (0, Duration::ZERO);
     while let Some(arg) = args.next() {
         let (flag, attached) = match arg.split_once('=') {
             Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        if attached.is_some() && !matches!(flag.as_str(), "--listen" | "--data") {
+        let takes_value = ["--listen", "--data", "--clock-shift", "--sandbox-delay-ms"].contains(&flag.as_str());
+        if attached.is_some() && !takes_value {
             return Err(format!("{flag} takes no value"));
         }
         let mut value = || attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a value"));
@@ -58,6 +72,10 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
             "--memory" => memory = true,
             "--no-demo" => demo = false,
             "--meter" => meter = true,
+            "--clock-shift" => clock_shift_seconds = number(&flag, &value()?, CLOCK_SHIFT_SECONDS_MAX)?.cast_signed(),
+            "--sandbox-delay-ms" => {
+                sandbox_delay = Duration::from_millis(number(&flag, &value()?, SANDBOX_DELAY_MILLISECONDS_MAX)?);
+            }
             "-h" | "--help" => return Ok(Command::Help),
             "-V" | "--version" => return Ok(Command::Version),
             _ => return Err(format!("{flag} is not understood")),
@@ -73,7 +91,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
             "--listen {listen}: others can reach it, and the demo accounts' password is known. Add --no-demo"
         ));
     }
-    Ok(Command::Serve(Serve { listen, data, demo, meter }))
+    Ok(Command::Serve(Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay }))
+}
+
+fn number(flag: &str, text: &str, most: u64) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| format!("{flag} {text}: that is no number from 0 to {most}"))
 }
 
 #[cfg(test)]
@@ -101,6 +124,9 @@ mod tests {
         check("--listen", Some("needs a value"));
         check("--memory --data x", Some("exclude"));
         check("--memory=yes", Some("takes no value"));
+        check("--clock-shift 660 --sandbox-delay-ms=500", None);
+        check("--clock-shift -1", Some("no number from 0"));
+        check("--sandbox-delay-ms 60001", Some("no number from 0 to 60000"));
         check("--fast", Some("--fast is not understood"));
         check("serve serve", Some("serve is not understood"));
     }

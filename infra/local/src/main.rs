@@ -2,6 +2,7 @@
 
 use boxoffice::args::{self, Command, Serve};
 use boxoffice::{Data, Options, Runner, demo};
+use platform::Clock;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,13 +51,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
-    let Serve { listen, data, demo, meter, .. } = serve;
+    let Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay } = serve;
     let end = end().map_err(|error| boxoffice::Error::Failed(error.to_string()))?;
     let kept = match &data {
         Data::Memory => "nothing is kept".to_owned(),
         Data::Dir(path) => format!("kept in {}", path.display()),
     };
-    let running = Runner::start(Options { listen, data, meter, ..Options::default() }).await?;
+    let clock = Clock::default();
+    clock.advance(clock_shift_seconds);
+    let running = Runner::start(Options { listen, data, meter, clock, ..Options::default() }).await?;
+    running.payments.stripe.set_delay(sandbox_delay);
     let password = if demo { demo::prepare(&running).await? } else { None };
     println!("Boxoffice  {}", running.url);
     println!("API        {}/docs", running.url);

@@ -9,12 +9,10 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// The events that change what we do; an endpoint at the provider itself is set up with the same list.
-pub const EVENTS: [&str; 6] = [
+pub const EVENTS: [&str; 4] = [
     "payment_intent.amount_capturable_updated",
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
-    "payment_intent.canceled",
-    "refund.updated",
     "refund.failed",
 ];
 

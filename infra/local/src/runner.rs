@@ -232,6 +232,7 @@ fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters {
         ("TokenSigningKeySecret", &secrets.token_signing_key),
         ("TicketSigningKeySecret", &secrets.ticket_signing_key),
         ("PublicKeysSecret", &secrets.public_keys),
+        ("OrderIdKeySecret", &secrets.order_id_key),
         ("StripeSecret", &secrets.stripe_secret),
         ("StripeWebhookSecret", &secrets.stripe_webhook_secret),
     ] {

@@ -21,6 +21,8 @@ pub struct LocalSecrets {
     pub ticket_signing_key: String,
     /// A JWKS with the public halves of both.
     pub public_keys: String,
+    /// What orders' ids are derived with.
+    pub order_id_key: String,
     pub stripe_secret: String,
     pub stripe_publishable_key: String,
     pub stripe_webhook_secret: String,
@@ -37,6 +39,7 @@ impl LocalSecrets {
             token_signing_key,
             ticket_signing_key,
             public_keys: json!({ "keys": [token_public, ticket_public] }).to_string(),
+            order_id_key: hexadecimal(Rng::System.bytes::<32>()),
             stripe_secret: format!("sk_test_{}", hexadecimal(Rng::System.bytes::<24>())),
             stripe_publishable_key: format!("pk_test_{}", hexadecimal(Rng::System.bytes::<24>())),
             stripe_webhook_secret: format!("whsec_{}", hexadecimal(Rng::System.bytes::<24>())),

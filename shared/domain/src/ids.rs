@@ -128,6 +128,9 @@ impl<'de> Deserialize<'de> for TicketId {
 }
 
 /// The id that an actor's idempotency key determines on a route: 128 bits of SHA-256(actor, route, key).
+///
+/// Whoever chooses the key can search for two ids that share some bits; where that would matter, the route carries a
+/// secret.
 pub fn keyed(actor: &str, route: &str, key: &str) -> u128 {
     let mut hash = Sha256::new();
     for part in [actor, route, key] {

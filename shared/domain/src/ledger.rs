@@ -33,9 +33,13 @@ pub enum Cause {
     /// A payment was captured although its order was lost.
     UnadoptedCapture,
     /// Money of an order went back.
-    Refund { refund: RefundId },
+    Refund {
+        refund: RefundId,
+        /// How often it had failed before.
+        retries: u8,
+    },
     /// A refund that was booked came back from the provider.
-    RefundReversed { refund: RefundId },
+    RefundReversed { refund: RefundId, retries: u8 },
 }
 
 /// A business event in the journal. Its key is a function of the order and the cause, so that it is booked once.
@@ -62,8 +66,8 @@ impl Entry {
         match self.cause {
             Cause::Sale => format!("{}#sale", self.order),
             Cause::UnadoptedCapture => format!("{}#unadopted", self.order),
-            Cause::Refund { refund } => format!("{}#{refund}", self.order),
-            Cause::RefundReversed { refund } => format!("{}#{refund}#reversed", self.order),
+            Cause::Refund { refund, retries } => format!("{}#{refund}-{retries}", self.order),
+            Cause::RefundReversed { refund, retries } => format!("{}#{refund}-{retries}#reversed", self.order),
         }
     }
 

@@ -54,6 +54,14 @@ pub enum ProviderRefundStatus {
     Failed,
 }
 
+/// Whether the provider counts this currency in the same minor units as ISO 4217 does.
+///
+/// Source: Stripe, "Supported currencies", zero-decimal, three-decimal and special cases: it counts ISK and UGX in
+/// hundredths that they no longer have, MGA in whole units, and takes three-decimal ones only in multiples of ten.
+pub fn is_supported(currency: Currency) -> bool {
+    currency.exponent() <= 2 && !matches!(currency.code(), "ISK" | "UGX" | "MGA" | "MRU")
+}
+
 /// The smallest total the provider takes, in minor units, by currency.
 ///
 /// Source: Stripe, "Minimum and maximum charge amounts"; currencies it does not list are given the same order of value.

@@ -42,6 +42,7 @@ pub struct App {
 /// What an instance keeps for a moment instead of reading it again.
 pub struct Caches {
     pub events: Cache<EventId, Event>,
+    pub months: Cache<String, Vec<Event>>,
     pub halls: Cache<(LayoutId, u32), Hall>,
     pub maps: Cache<EventId, Availability>,
 }
@@ -65,6 +66,7 @@ impl App {
             ledger: Ledger(db("LEDGER_TABLE")),
             caches: Arc::new(Caches {
                 events: Cache::new(EVENT_AGE, 1000),
+                months: Cache::new(EVENT_AGE, 50),
                 halls: Cache::new(HALL_AGE, 100),
                 maps: Cache::new(MAP_AGE, 200),
             }),

@@ -45,7 +45,8 @@ struct AccessClaims {
     roles: Vec<Role>,
 }
 
-/// A private key, as its secret holds it: `{"kid":"…","seed":"<base64url, 32 bytes>"}`.
+/// A private key, as its secret holds it: `{"kid":"…","seed":"<base64url, 32 bytes>"}`. The `kid` begins with `token-`
+/// or `ticket-`, which says what the key may sign.
 #[derive(Deserialize)]
 struct SigningKeySecret {
     kid: String,
@@ -109,13 +110,20 @@ async fn verify<T: DeserializeOwned>(app: &App, token: &str, kind: &str) -> Resu
     let keys = public_keys(app).await?;
     let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
     let typed = header.typ.as_deref() == Some(kind) && header.alg == Algorithm::EdDSA;
-    let Some(key) = header.kid.filter(|_| typed).and_then(|kid| keys.get(&kid)) else { return Ok(None) };
+    // Who holds the tickets' key must not be able to make access tokens with it.
+    let kid = header.kid.filter(|kid| typed && kid.starts_with(key_prefix(kind)));
+    let Some(key) = kid.and_then(|kid| keys.get(&kid)) else { return Ok(None) };
     // Times and the audience are checked by whoever asks: against the app's clock, and with a code for each.
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
     Ok(jsonwebtoken::decode::<T>(token, key, &validation).ok().map(|token| token.claims))
+}
+
+/// What the `kid` of a key begins with that may sign tokens of this type.
+fn key_prefix(kind: &str) -> &'static str {
+    if kind == TICKET_TYPE { "ticket-" } else { "token-" }
 }
 
 async fn public_keys(app: &App) -> Result<Arc<HashMap<String, DecodingKey>>, Problem> {

@@ -13,7 +13,7 @@ pub struct Cache<K, V> {
     slots: Mutex<HashMap<K, Slot<V>>>,
 }
 
-impl<K: Eq + Hash, V> Cache<K, V> {
+impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     /// Values are used for `age_max`; at `entries_max` keys it starts empty again.
     pub fn new(age_max: SignedDuration, entries_max: usize) -> Self {
         Self { age_max, entries_max, slots: Mutex::default() }
@@ -21,14 +21,21 @@ impl<K: Eq + Hash, V> Cache<K, V> {
 
     /// The kept value of the key, or a fetched one. A fetch that fails is not kept.
     pub async fn get<E>(&self, key: K, now: Timestamp, fetch: impl Future<Output = Result<V, E>>) -> Result<Arc<V>, E> {
-        let slot = self.slot(key);
-        let mut slot = slot.lock().await;
+        let shared = self.slot(key.clone());
+        let mut slot = shared.lock().await;
         if let Some((at, value)) = slot.as_ref()
             && now.duration_since(*at).abs() < self.age_max
         {
             return Ok(value.clone());
         }
-        let value = Arc::new(fetch.await?);
+        let value = match fetch.await {
+            Ok(value) => Arc::new(value),
+            Err(error) => {
+                // Whoever asks for what is not there takes no room.
+                self.slots.lock().expect("no panic holds this lock").remove(&key);
+                return Err(error);
+            }
+        };
         *slot = Some((now, value.clone()));
         Ok(value)
     }

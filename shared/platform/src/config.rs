@@ -7,7 +7,7 @@ use std::sync::Arc;
 ///
 /// A variable is looked up where it is used, so that a function that lacks one fails with its name instead of
 /// with a wrong default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Config(Arc<BTreeMap<String, String>>);
 
 /// A function used a setting that its template entry does not give it.

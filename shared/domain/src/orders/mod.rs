@@ -89,6 +89,9 @@ pub struct OrderSeat {
     pub price: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketState>,
+    /// A digest of the check-in that used the ticket, by which the same one is known again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<String>,
 }
 
 impl OrderSeat {
@@ -174,6 +177,10 @@ pub enum Refused {
     TicketUsed,
     #[error("the ticket was given back")]
     TicketRefunded,
+    #[error("the order has no such refund")]
+    NoSuchRefund,
+    #[error("the refund has not failed")]
+    RefundNotFailed,
     #[error("the total is below the smallest amount that can be paid, {0}")]
     TooSmall(Money),
     #[error("the total is above the largest amount that can be paid, {0}")]
@@ -270,3 +277,6 @@ pub fn hold_expiry(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).expect("an instant's second is an instant")
         + SignedDuration::from_secs(HOLD_SECONDS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Giving tickets back: the decision is stored with its reason before the money moves.
 
 use super::{Order, OrderState, REFUND_RETRY_SECONDS, TicketState};
-use crate::catalog::Event;
+use crate::catalog::{Event, EventStatus};
 use crate::effects::What;
 use crate::ids::{RefundId, SeatIndex, UserId};
 use crate::ledger::{Account, Cause, Entry};
@@ -9,6 +9,7 @@ use crate::money::{Currency, Money};
 use crate::refunds::{self, Ask, Decision, EventFacts, Ground};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +42,9 @@ pub struct Refund {
     /// Who decided, where a person had to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<UserId>,
+    /// How often the provider was asked anew after it had failed.
+    #[serde(default)]
+    pub retries: u8,
     /// The provider's id of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_refund: Option<String>,
@@ -82,7 +86,16 @@ impl Refund {
             source: refunds::ORGANISER.into(),
             requested_at: now,
             decided_by: None,
+            retries: 0,
             provider_refund: None,
+        }
+    }
+
+    /// What the provider knows it by; each retry is another refund there.
+    pub fn provider_key(&self) -> String {
+        match self.retries {
+            0 => self.id.to_string(),
+            n => format!("{}-{n}", self.id),
         }
     }
 
@@ -99,19 +112,22 @@ impl Order {
         ask: &RefundAsk,
         now: Timestamp,
     ) -> Result<(Vec<SeatIndex>, Decision), RefundRefused> {
-        let bought_at = self.paid_at.ok_or(super::Refused::NotPaid)?;
+        self.paid_at.ok_or(super::Refused::NotPaid)?;
+        // An event that was cancelled owes its price to those who had come in, too.
+        let is_cancelled = event.status == EventStatus::Cancelled;
+        let is_owed = |state| state == TicketState::Valid || (is_cancelled && state == TicketState::Used);
         let tickets = match &ask.tickets {
             Some(tickets) => tickets.clone(),
-            None => {
-                self.tickets().filter(|(.., state)| *state == TicketState::Valid).map(|(id, ..)| id.index).collect()
-            }
+            None => self.tickets().filter(|(.., state)| is_owed(*state)).map(|(id, ..)| id.index).collect(),
         };
+        let distinct: BTreeSet<_> = tickets.iter().collect();
+        assert_eq!(distinct.len(), tickets.len(), "a ticket is given back once");
         let mut prices = Vec::with_capacity(tickets.len());
         for &index in &tickets {
             let (_, seat, state) = self.ticket(index).ok_or(super::Refused::NoSuchTicket)?;
             match state {
-                TicketState::Valid => prices.push(Money::new(seat.price, self.currency)),
-                TicketState::Used => Err(super::Refused::TicketUsed)?,
+                state if is_owed(state) => prices.push(Money::new(seat.price, self.currency)),
+                TicketState::Valid | TicketState::Used => Err(super::Refused::TicketUsed)?,
                 TicketState::Refunding | TicketState::Refunded => Err(super::Refused::TicketRefunded)?,
             }
         }
@@ -119,7 +135,8 @@ impl Order {
             Err(super::Refused::TicketRefunded)?;
         }
         let decided_by_staff = ask.decided_by.is_some();
-        let ask = Ask { prices: &prices, bought_at, ground: ask.ground, decided_by_staff };
+        // What the buyer agreed to is what stood there when the seats were chosen.
+        let ask = Ask { prices: &prices, bought_at: self.placed_at, ground: ask.ground, decided_by_staff };
         let decision = refunds::decide(&self.policy, &EventFacts::from(event), &ask, now)?;
         Ok((tickets, decision))
     }
@@ -144,6 +161,7 @@ impl Order {
             source: decision.source,
             requested_at: now,
             decided_by: ask.decided_by,
+            retries: 0,
             provider_refund: None,
         });
         Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: ask.id }))
@@ -161,12 +179,12 @@ impl Order {
         assert_eq!(refund.state, RefundState::Requested, "a refund is done once");
         refund.state = RefundState::Done;
         refund.provider_refund = provider_refund;
-        let (amount, tickets) = (refund.amount, refund.tickets.clone());
+        let (amount, retries, tickets) = (refund.amount, refund.retries, refund.tickets.clone());
         for index in tickets {
             next.seats[usize::from(index)].ticket = Some(TicketState::Refunded);
         }
         let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
-        let entry = self.entry(Cause::Refund { refund: id }, Account::Provider, payable, amount, now);
+        let entry = self.entry(Cause::Refund { refund: id, retries }, Account::Provider, payable, amount, now);
         let next = next.rested().with_effect(What::OrderRefunded { buyer: self.buyer, order: self.id, refund: id });
         (next, entry)
     }
@@ -178,12 +196,27 @@ impl Order {
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
         let was_booked = refund.state == RefundState::Done;
         refund.state = RefundState::Failed;
-        let amount = refund.amount;
+        let (amount, retries) = (refund.amount, refund.retries);
         let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
-        let reversal = Cause::RefundReversed { refund: id };
+        let reversal = Cause::RefundReversed { refund: id, retries };
         let entry = was_booked.then(|| self.entry(reversal, payable, Account::Provider, amount, now));
         let next = next.rested().with_effect(What::RefundFailed { buyer: self.buyer, order: self.id, refund: id });
         (next, entry)
+    }
+
+    /// Asks the provider anew for a refund that failed, under the decision that stands.
+    pub fn retry_refund(&self, id: RefundId, now: Timestamp) -> Result<Self, super::Refused> {
+        let state = if self.unadopted.is_some() { self.state } else { OrderState::Refunding };
+        let mut next = self.next(state);
+        let refund = next.refunds.iter_mut().find(|refund| refund.id == id).ok_or(super::Refused::NoSuchRefund)?;
+        if refund.state != RefundState::Failed {
+            return Err(super::Refused::RefundNotFailed);
+        }
+        refund.state = RefundState::Requested;
+        refund.retries = refund.retries.checked_add(1).ok_or(super::Refused::RefundNotFailed)?;
+        refund.provider_refund = None;
+        next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
+        Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: id }))
     }
 
     /// The state that the tickets add up to, once no refund is pending; otherwise as it is.

@@ -19,6 +19,8 @@ pub enum Step {
     BeginClosing(Closing),
     /// Cancel the payment, release the seats, write the end.
     FinishClosing,
+    /// The same for an order that was lost.
+    FinishLosing,
     /// Money is set aside for an order that is over: let go of it.
     CancelPayment,
     /// Money was captured for an order that is over: give it back.
@@ -34,6 +36,10 @@ impl Order {
         let status = payment.map(|payment| payment.status);
         match self.state {
             OrderState::Settling => Step::Settle,
+            // The provider is at work and takes no cancellation: how it ends decides.
+            OrderState::Held | OrderState::Paying | OrderState::Expiring if status == Some(P::Processing) => {
+                Step::Nothing
+            }
             OrderState::Held | OrderState::Paying | OrderState::Expiring
                 if matches!(status, Some(P::Authorised | P::Captured)) =>
             {
@@ -45,8 +51,9 @@ impl Order {
             OrderState::Held | OrderState::Paying => Step::Nothing,
             OrderState::Expired | OrderState::Cancelled | OrderState::Lost => match (self.pending_refund(), status) {
                 (Some(refund), _) => Step::Refund(refund.id),
-                (None, Some(P::Authorised)) => Step::CancelPayment,
                 (None, Some(P::Captured)) if self.unadopted.is_none() => Step::RefundUnadopted,
+                (None, _) if self.due_at.is_some() => Step::FinishLosing,
+                (None, Some(P::Authorised)) => Step::CancelPayment,
                 _ => Step::Nothing,
             },
             OrderState::Paid | OrderState::Refunding | OrderState::PartlyRefunded | OrderState::Refunded => {
@@ -107,13 +114,21 @@ impl Order {
         (next.with_effect(what), entry)
     }
 
-    /// `lost`: the seats could not be had, or the capture was refused. Nothing is kept.
+    /// `lost`: the seats could not be had, or the capture was refused. It stays due until nothing is kept.
+    ///
+    /// This is written before seats are released and the payment is cancelled: another settling of the same order may
+    /// have become `paid` meanwhile, and then there is nothing to take back.
     pub fn lost(&self) -> Self {
         assert!(matches!(self.state, OrderState::Settling), "only a settling order is lost");
         let mut next = self.next(OrderState::Lost);
-        next.due_at = None;
         next.closing = None;
         next.with_effect(What::OrderLost { buyer: self.buyer, order: self.id, event: self.event })
+    }
+
+    /// At rest, once the seats of a lost order are released and its payment is cancelled.
+    pub fn given_up(&self) -> Self {
+        assert!(matches!(self.state, OrderState::Lost), "only a lost order is given up");
+        Self { due_at: None, ..self.next(OrderState::Lost) }
     }
 
     /// Money that was captured for an order that is over: booked, with the decision to give all of it back.
@@ -149,15 +164,17 @@ impl Order {
         Self { due_at: None, closing: None, ..self.next(state) }
     }
 
-    /// Lets the bearer in, once.
-    pub fn check_in(&self, index: SeatIndex) -> Result<Self, Refused> {
-        let (_, _, ticket) = self.ticket(index).ok_or(Refused::NoSuchTicket)?;
+    /// Lets the bearer in, once. Nothing is to be written where the same request did so before.
+    pub fn check_in(&self, index: SeatIndex, request: &str) -> Result<Option<Self>, Refused> {
+        let (_, seat, ticket) = self.ticket(index).ok_or(Refused::NoSuchTicket)?;
         match ticket {
             TicketState::Valid => {
                 let mut next = self.next(self.state);
-                next.seats[usize::from(index)].ticket = Some(TicketState::Used);
-                Ok(next)
+                let seat = &mut next.seats[usize::from(index)];
+                (seat.ticket, seat.used_by) = (Some(TicketState::Used), Some(request.to_owned()));
+                Ok(Some(next))
             }
+            TicketState::Used if seat.used_by.as_deref() == Some(request) => Ok(None),
             TicketState::Used => Err(Refused::TicketUsed),
             TicketState::Refunding | TicketState::Refunded => Err(Refused::TicketRefunded),
         }

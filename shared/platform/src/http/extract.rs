@@ -184,8 +184,10 @@ fn forbidden() -> Problem {
 
 async fn principal(parts: &Parts, app: &App) -> Result<Principal, Problem> {
     let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header
-        .and_then(|value| value.strip_prefix("Bearer "))
+    // The scheme's case does not matter (RFC 9110, section 11.1).
+    let (_, token) = header
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .ok_or_else(|| Problem::unauthorized("token_missing", "Send an access token: Authorization: Bearer …"))?;
     auth::verify_access(app, token).await
 }

@@ -4,7 +4,7 @@ pub mod stripe;
 
 pub use stripe::Stripe;
 
-use domain::ids::{OrderId, RefundId, UserId};
+use domain::ids::{OrderId, UserId};
 use domain::money::Money;
 use domain::payments::{Payment, ProviderRefund};
 use std::future::Future;
@@ -40,12 +40,14 @@ pub trait PaymentGateway: Send + Sync {
     fn name(&self) -> &'static str;
     /// Creates the payment of an order, unconfirmed, with manual capture.
     fn create<'a>(&'a self, new: &'a NewPayment) -> Reply<'a, Payment>;
-    /// The payment as it is now; `None` if it is not one of ours.
+    /// The payment as it is now; `None` if the provider has none of this id that is ours.
     fn fetch<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Payment>>;
     /// Takes the authorised money. [`GatewayError::Refused`] only if it will never be taken.
     fn capture<'a>(&'a self, payment: &'a Payment) -> Reply<'a, Payment>;
     /// Lets go of a payment that was not captured; one that is cancelled already is cancelled.
     fn cancel<'a>(&'a self, id: &'a str) -> Reply<'a, Payment>;
-    /// Gives money back, once for each refund id however often it is asked.
-    fn refund<'a>(&'a self, payment: &'a str, refund: RefundId, amount: Money) -> Reply<'a, ProviderRefund>;
+    /// Gives money back, once for each key however often it is asked.
+    fn refund<'a>(&'a self, payment: &'a str, key: &'a str, amount: Money) -> Reply<'a, ProviderRefund>;
+    /// The refund that was made with this key, as it is now.
+    fn find_refund<'a>(&'a self, payment: &'a str, key: &'a str) -> Reply<'a, Option<ProviderRefund>>;
 }

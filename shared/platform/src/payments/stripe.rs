@@ -17,9 +17,9 @@ use std::time::Duration;
 /// The version of the API that the shapes below are of.
 const STRIPE_VERSION: &str = "2025-09-30.clover";
 /// How long one call may take; the provider answers most in under a second.
-const CALL_SECONDS_MAX: u64 = 10;
+const CALL_SECONDS_MAX: u64 = 6;
 /// Seconds by which a webhook's time may differ from ours (Stripe's own libraries: 300).
-const WEBHOOK_TOLERANCE_SECONDS: i64 = 300;
+const WEBHOOK_TOLERANCE_SECONDS: u64 = 300;
 /// Keys that are tried where the provider replays an error of its own for the one before.
 const KEYS_MAX: usize = 5;
 /// Refunds of one payment that are looked through; an order has ten tickets at most.
@@ -162,12 +162,13 @@ impl Stripe {
         }
     }
 
-    async fn find_refund(&self, payment: &str, id: RefundId) -> Result<Option<Refund>, GatewayError> {
+    async fn look_for_refund(&self, payment: &str, key: &str) -> Result<Option<ProviderRefund>, GatewayError> {
         let query = [("payment_intent", payment.to_owned()), ("limit", REFUNDS_MAX.to_string())];
         let list: List<Refund> = self.call(reqwest::Method::GET, "/v1/refunds", &query, None).await?;
-        let id = id.to_string();
-        let mut refunds = list.data.into_iter();
-        Ok(refunds.find(|refund| refund.metadata.as_ref().is_some_and(|data| data.get("refund_id") == Some(&id))))
+        let has_key = |refund: &Refund| {
+            refund.metadata.as_ref().is_some_and(|data| data.get("refund_id").is_some_and(|id| id == key))
+        };
+        Ok(list.data.into_iter().find(has_key).map(ProviderRefund::from))
     }
 }
 
@@ -211,26 +212,35 @@ impl PaymentGateway for Stripe {
         Box::pin(self.change(id, "cancel", PaymentStatus::Cancelled))
     }
 
-    fn refund<'a>(&'a self, payment: &'a str, refund: RefundId, amount: Money) -> Reply<'a, ProviderRefund> {
+    fn refund<'a>(&'a self, payment: &'a str, key: &'a str, amount: Money) -> Reply<'a, ProviderRefund> {
         Box::pin(async move {
             let form = [
                 ("payment_intent", payment.to_owned()),
                 ("amount", amount.amount.to_string()),
-                ("metadata[refund_id]", refund.to_string()),
+                ("metadata[refund_id]", key.to_owned()),
             ];
             for n in 0..KEYS_MAX {
-                let found = match self.find_refund(payment, refund).await? {
-                    Some(found) => Some(found),
-                    None => self.make::<Refund>("/v1/refunds", &form, &refund.to_string(), n).await?,
-                };
-                if let Some(made) = found {
-                    let failed = matches!(made.status.as_deref(), Some("failed" | "canceled"));
-                    let status = if failed { ProviderRefundStatus::Failed } else { ProviderRefundStatus::Accepted };
-                    return Ok(ProviderRefund { id: made.id, status, amount: made.amount });
+                if let Some(found) = self.look_for_refund(payment, key).await? {
+                    return Ok(found);
+                }
+                if let Some(made) = self.make::<Refund>("/v1/refunds", &form, key, n).await? {
+                    return Ok(made.into());
                 }
             }
             Err(keys_exhausted())
         })
+    }
+
+    fn find_refund<'a>(&'a self, payment: &'a str, key: &'a str) -> Reply<'a, Option<ProviderRefund>> {
+        Box::pin(self.look_for_refund(payment, key))
+    }
+}
+
+impl From<Refund> for ProviderRefund {
+    fn from(refund: Refund) -> Self {
+        let failed = matches!(refund.status.as_deref(), Some("failed" | "canceled"));
+        let status = if failed { ProviderRefundStatus::Failed } else { ProviderRefundStatus::Accepted };
+        Self { id: refund.id, status, amount: refund.amount }
     }
 }
 
@@ -319,7 +329,7 @@ pub fn read_webhook(secret: &str, signature: &str, body: &[u8], now: Timestamp) 
     if !signed.into_iter().any(|code| mac.clone().verify_slice(&code).is_ok()) {
         return Err(NotBelieved::Signature);
     }
-    if (now.as_second() - at).abs() > WEBHOOK_TOLERANCE_SECONDS {
+    if now.as_second().abs_diff(at) > WEBHOOK_TOLERANCE_SECONDS {
         return Err(NotBelieved::Stale);
     }
     hint(body).ok_or(NotBelieved::Body)
@@ -333,7 +343,7 @@ fn hint(body: &[u8]) -> Option<Hint> {
         return Some(Hint::Payment(text("id")?.to_owned()));
     }
     if kind.starts_with("refund.") {
-        let refund = object.pointer("/metadata/refund_id").and_then(|id| id.as_str()?.parse().ok());
+        let refund = object.pointer("/metadata/refund_id").and_then(|id| id.as_str()?.split('-').next()?.parse().ok());
         return Some(match (text("payment_intent"), refund) {
             (Some(payment), Some(refund)) => Hint::Refund { payment: payment.to_owned(), refund },
             _ => Hint::Nothing,

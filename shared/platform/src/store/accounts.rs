@@ -31,10 +31,8 @@ pub struct Account {
 pub struct Session {
     pub user: UserId,
     pub id: SessionId,
-    /// SHA-256 of the secret of the token that is good now, and of the one before it: who shows that one has a copy.
+    /// SHA-256 of the secret of the one token that is good now.
     pub secret_hash: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous_hash: Option<String>,
     pub expires_at: Timestamp,
     pub v: u64,
 }

@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// Venues or performers that are listed.
 const LIST_ITEMS_MAX: i32 = 1000;
+/// Events of one month that are public, and of one read of them.
+const MONTH_EVENTS_MAX: usize = 2000;
+const MONTH_PAGE_EVENTS: i32 = 250;
 const DRAFTS: &str = "drafts";
 
 #[derive(Clone)]
@@ -156,6 +159,23 @@ impl App {
     pub async fn recent_event(&self, id: EventId) -> Result<Option<Arc<Event>>, StoreError> {
         let fetch = async { self.catalog.event(id).await?.ok_or(Absent::NotThere) };
         present(self.caches.events.get(id, self.now(), fetch).await)
+    }
+
+    /// The events of a month, by their start, as they were at most two seconds ago.
+    pub async fn recent_month(&self, month: &str) -> Result<Arc<Vec<Event>>, StoreError> {
+        let fetch = async {
+            let mut events: Vec<Event> = Vec::new();
+            loop {
+                let after = events.last().map(event_cursor).unwrap_or_default();
+                let page = self.catalog.month(month, &after, MONTH_PAGE_EVENTS).await?;
+                let is_last = page.is_empty();
+                events.extend(page);
+                if is_last || events.len() >= MONTH_EVENTS_MAX {
+                    return Ok(events);
+                }
+            }
+        };
+        self.caches.months.get(month.to_owned(), self.now(), fetch).await
     }
 
     /// A hall's scheme with its index; it never changes.

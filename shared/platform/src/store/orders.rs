@@ -9,6 +9,7 @@ use domain::ledger::Entry;
 use domain::orders::{DUE_SHARDS, Order};
 use jiff::Timestamp;
 use serde::Deserialize;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 #[derive(Clone)]
@@ -36,13 +37,14 @@ impl Orders {
         self.0.transact([order, ledger.entry(entry)?]).await
     }
 
-    /// A buyer's orders, the newest ids last seen first; `cursor` is the last id of the page before.
+    /// A page of a buyer's orders, and the cursor of the next. The newest come first in a page; pages follow the ids,
+    /// which do not tell the time, since a client's key determines them.
     pub async fn list(
         &self,
         buyer: UserId,
         limit: u16,
         cursor: Option<OrderId>,
-    ) -> Result<(Vec<Order>, bool), StoreError> {
+    ) -> Result<(Vec<Order>, Option<OrderId>), StoreError> {
         let start = cursor
             .map(|id| HashMap::from([("pk".into(), text(buyer.to_string())), ("sk".into(), text(id.to_string()))]));
         let request = self.0.client.query().table_name(self.0.table()?).consistent_read(true).scan_index_forward(false);
@@ -50,8 +52,11 @@ impl Orders {
             request.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(buyer.to_string()));
         let reply = request.limit(i32::from(limit)).set_exclusive_start_key(start).send().await.map_err(failure)?;
         let more = reply.last_evaluated_key.is_some();
-        let orders: Result<Vec<_>, _> = reply.items.unwrap_or_default().into_iter().map(from_item).collect();
-        Ok((orders?, more))
+        let orders: Result<Vec<Order>, _> = reply.items.unwrap_or_default().into_iter().map(from_item).collect();
+        let mut orders = orders?;
+        let next = orders.last().filter(|_| more).map(|order| order.id);
+        orders.sort_by_key(|order| Reverse(order.placed_at));
+        Ok((orders, next))
     }
 
     /// Orders of one shard that were due by `now`, the longest due first, at most `limit`.
