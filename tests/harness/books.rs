@@ -1,0 +1,203 @@
+//! What a test counts behind the doors: every item of every table, and the payment provider's own books.
+
+use crate::TestApp;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use boxoffice::Running;
+use domain::ids::EventId;
+use domain::ledger::{Account, Cause, Entry};
+use domain::orders::{Order, OrderState, RefundState, TicketState};
+use sandbox::{Books, Status};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The tables of the template, by their settings in functions' environments.
+pub const TABLES: [&str; 5] = ["Accounts", "Catalog", "Seats", "Orders", "Ledger"];
+
+/// An item as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Everything that money and seats left behind, read past the code that wrote it.
+pub struct Audit {
+    pub orders: Vec<Order>,
+    pub entries: Vec<Entry>,
+    /// The word of each seat that has one: event and section, row, index in the row.
+    pub words: BTreeMap<(String, String, u8), String>,
+    pub books: Books,
+}
+
+/// Every item of a table.
+pub async fn scan(client: &Client, table: &str) -> Vec<Item> {
+    let (mut items, mut start) = (Vec::new(), None);
+    loop {
+        let request = client.scan().table_name(table).consistent_read(true).set_exclusive_start_key(start);
+        let reply = request.send().await.expect("the table is there");
+        items.extend(reply.items.unwrap_or_default());
+        start = reply.last_evaluated_key;
+        if start.is_none() {
+            return items;
+        }
+    }
+}
+
+impl TestApp {
+    /// The client that functions use.
+    pub fn dynamodb(&self) -> Client {
+        self.app("settle").clients.dynamodb
+    }
+
+    /// Every item of every table as one text each.
+    pub async fn everything(&self) -> BTreeSet<String> {
+        let client = self.dynamodb();
+        let mut all = BTreeSet::new();
+        for table in TABLES {
+            for item in scan(&client, table).await {
+                let item: serde_json::Value = serde_dynamo::from_item(item).expect("items are plain values");
+                all.insert(format!("{table} {item}"));
+            }
+        }
+        all
+    }
+
+    /// Checks that nothing was written since `before` was read.
+    pub async fn check_unwritten(&self, before: &BTreeSet<String>, what: &str) {
+        let after = self.everything().await;
+        let changes: Vec<_> = before.symmetric_difference(&after).collect();
+        assert!(changes.is_empty(), "{what} wrote: {changes:#?}");
+    }
+
+    /// The lock word of a seat of the small hall, if it has one.
+    pub async fn word(&self, event: &str, section: &str, row: &str, index: u8) -> Option<String> {
+        let key = [("pk", format!("{event}#{section}")), ("sk", row.to_owned())];
+        let mut request = self.dynamodb().get_item().table_name("Seats").consistent_read(true);
+        for (name, value) in key {
+            request = request.key(name, AttributeValue::S(value));
+        }
+        let item = request.send().await.expect("the table is there").item?;
+        item.get(&index.to_string())?.as_s().ok().cloned()
+    }
+}
+
+impl Audit {
+    pub async fn read(app: &TestApp) -> Self {
+        Self::of(&app.running).await
+    }
+
+    /// The same of a box office that a test started in its own way.
+    pub async fn of(running: &Running) -> Self {
+        let client = running.app("settle").expect("the template has it").clients.dynamodb;
+        let orders = scan(&client, "Orders").await.into_iter();
+        let entries = scan(&client, "Ledger").await.into_iter();
+        let words = scan(&client, "Seats").await.into_iter().flat_map(words);
+        Self {
+            orders: orders.map(|item| serde_dynamo::from_item(item).expect("it is an order")).collect(),
+            entries: entries.map(|item| serde_dynamo::from_item(item).expect("it is an entry")).collect(),
+            words: words.collect(),
+            books: running.payments.stripe.books(),
+        }
+    }
+
+    /// Checks that money, tickets, seats and journal agree, for a box office that is at rest.
+    #[track_caller]
+    pub fn check(&self) {
+        self.check_journal();
+        for order in &self.orders {
+            self.check_order(order);
+        }
+        self.check_seats();
+        self.check_intents();
+    }
+
+    /// The journal's entries balance, and add up to what the provider took less what it gave back.
+    #[track_caller]
+    fn check_journal(&self) {
+        let mut journal: BTreeMap<&str, i64> = BTreeMap::new();
+        for entry in &self.entries {
+            assert_eq!(entry.legs.iter().map(|leg| leg.amount).sum::<i64>(), 0, "{entry:?}");
+            let held = entry.legs.iter().filter(|leg| leg.account == Account::Provider);
+            *journal.entry(entry.currency.code()).or_default() += held.map(|leg| leg.amount).sum::<i64>();
+        }
+        let mut provider: BTreeMap<String, i64> = BTreeMap::new();
+        for intent in &self.books.intents {
+            *provider.entry(intent.currency.to_uppercase()).or_default() += intent.amount_received;
+        }
+        for refund in self.books.refunds.iter().filter(|refund| refund.status != "failed") {
+            *provider.entry(refund.currency.to_uppercase()).or_default() -= refund.amount;
+        }
+        let nonzero = |(code, sum): (String, i64)| (sum != 0).then_some((code, sum));
+        let journal: BTreeMap<_, _> =
+            journal.into_iter().filter_map(|(code, sum)| nonzero((code.to_owned(), sum))).collect();
+        let provider: BTreeMap<_, _> = provider.into_iter().filter_map(nonzero).collect();
+        assert_eq!(journal, provider, "the journal is what the provider says");
+    }
+
+    /// What was captured for an order is its tickets' price, or went back as decided.
+    #[track_caller]
+    fn check_order(&self, order: &Order) {
+        let is_sold = matches!(
+            order.state,
+            OrderState::Paid | OrderState::Refunding | OrderState::PartlyRefunded | OrderState::Refunded
+        );
+        let (captured, given_back) = order.payment.as_deref().map_or((0, 0), |id| self.moved(id));
+        let decided = order.refunds.iter().filter(|refund| refund.state == RefundState::Done);
+        let decided: i64 = decided.map(|refund| refund.amount).sum();
+        assert_eq!(given_back, decided, "refunds of {order:?}");
+        if is_sold {
+            assert_eq!(captured, order.total().amount, "the capture of {order:?}");
+            assert!(order.seats.iter().all(|seat| seat.ticket.is_some()), "a ticket for each seat of {order:?}");
+        } else {
+            assert!(order.seats.iter().all(|seat| seat.ticket.is_none()), "no tickets of {order:?}");
+            let failed: i64 =
+                order.refunds.iter().filter(|refund| refund.state == RefundState::Failed).map(|r| r.amount).sum();
+            assert_eq!(captured - given_back, failed, "nothing is kept of {order:?}");
+        }
+        let sales = self.entries.iter().filter(|entry| entry.order == order.id && entry.cause == Cause::Sale).count();
+        assert_eq!(sales, usize::from(is_sold), "one sale is in the journal of {order:?}");
+    }
+
+    /// What an intent took, and what was given back of it.
+    fn moved(&self, intent: &str) -> (i64, i64) {
+        let found = self.books.intents.iter().find(|entry| entry.id == intent);
+        let captured = found.expect("the provider knows an order's payment").amount_received;
+        let refunds = self.books.refunds.iter().filter(|refund| refund.payment_intent == intent);
+        (captured, refunds.filter(|refund| refund.status != "failed").map(|refund| refund.amount).sum())
+    }
+
+    /// Each seat that somebody may enter for is sold to that order, once; no other seat is sold.
+    #[track_caller]
+    fn check_seats(&self) {
+        let mut tickets = BTreeMap::new();
+        for order in &self.orders {
+            for (ticket, seat, state) in order.tickets() {
+                // A refund that is under way, or that the provider refused, may have left the seat as it was.
+                if matches!(state, TicketState::Valid | TicketState::Used) {
+                    let place = (section(order.event, &seat.section), seat.block.clone(), seat.index);
+                    let other = tickets.insert(place, order.sold_word(ticket.index));
+                    assert!(other.is_none(), "{ticket} is for a seat that was sold twice");
+                }
+            }
+        }
+        let sold: BTreeMap<_, _> = self.words.clone().into_iter().filter(|(_, word)| word.starts_with('S')).collect();
+        assert_eq!(sold, tickets, "the seats that are sold are those with a ticket");
+    }
+
+    /// Nothing is taken or set aside for an order that does not know of it.
+    #[track_caller]
+    fn check_intents(&self) {
+        for intent in &self.books.intents {
+            let is_an_orders = self.orders.iter().any(|order| order.payment.as_deref() == Some(&intent.id));
+            let is_open = matches!(intent.status, Status::RequiresCapture | Status::Succeeded);
+            assert!(is_an_orders || !is_open, "money without an order: {intent:?}");
+        }
+    }
+}
+
+fn section(event: EventId, section: &str) -> String {
+    format!("{event}#{section}")
+}
+
+fn words(item: Item) -> Vec<((String, String, u8), String)> {
+    let text = |name: &str| item[name].as_s().expect("keys are texts").clone();
+    let (section, row) = (text("pk"), text("sk"));
+    let seats = item.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.as_s().ok()?.clone())));
+    seats.map(|(index, word)| ((section.clone(), row.clone(), index), word)).collect()
+}

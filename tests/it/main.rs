@@ -1,0 +1,20 @@
+//! Tests of the whole, through the doors that its users have: a module a capability, one binary.
+
+mod access;
+mod bad_input;
+mod cancellation;
+mod catalog;
+mod costs;
+mod crash;
+mod fight;
+mod journal;
+mod logs;
+mod model;
+mod orders;
+mod payment;
+mod readme;
+mod refunds;
+mod samples;
+mod seating;
+mod template;
+mod tickets;

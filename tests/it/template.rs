@@ -1,0 +1,175 @@
+//! `template.yaml` against the code, and `openapi.json` against both.
+
+use boxoffice::template::{System, TEMPLATE, Trigger};
+use functions::{FUNCTIONS, Trigger as Kind};
+use platform::App;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use tests::TestApp;
+
+/// Everything in which a template and the functions do not agree; empty is good.
+fn check(template: &str, app: &App) -> Vec<String> {
+    let parameters = ["PublicUrl", "StripePublishableKey"].map(|name| (name.to_owned(), "x".to_owned()));
+    let system = match System::parse(template, &BTreeMap::from(parameters)) {
+        Ok(system) => system,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut faults = Vec::new();
+    for function in &system.functions {
+        let Some(code) = functions::find(&function.handler) else {
+            faults.push(format!("{}: there is no function {}", function.id, function.handler));
+            continue;
+        };
+        if function.triggers.is_empty() {
+            faults.push(format!("nothing starts {}", function.handler));
+        }
+        for trigger in &function.triggers {
+            let fits = matches!(
+                (trigger, &code.trigger),
+                (Trigger::Http(_), Kind::Http(_))
+                    | (Trigger::Queue(_), Kind::Queue(_))
+                    | (Trigger::Stream(_), Kind::Stream(_))
+                    | (Trigger::Schedule(_), Kind::Schedule(_))
+            );
+            if !fits {
+                faults.push(format!("{} does not take {trigger:?}", function.handler));
+            }
+        }
+    }
+    for function in FUNCTIONS {
+        let entries = system.functions.iter().filter(|entry| entry.handler == function.name);
+        let given = entries.flat_map(|entry| &entry.triggers).filter_map(|trigger| match trigger {
+            Trigger::Http(route) => Some(format!("{} {}", route.method, route.path)),
+            _ => None,
+        });
+        let given: BTreeSet<String> = given.collect();
+        if !system.functions.iter().any(|entry| entry.handler == function.name) {
+            faults.push(format!("{} is not in the template", function.name));
+        }
+        let written = match function.trigger {
+            Kind::Http(routes) => {
+                described(&serde_json::to_value(routes(app.clone()).into_openapi()).expect("it is JSON"))
+            }
+            _ => BTreeSet::new(),
+        };
+        faults.extend(
+            written.difference(&given).map(|route| format!("{}: {route} is not in the template", function.name)),
+        );
+        faults.extend(
+            given.difference(&written).map(|route| format!("{}: {route} is not in openapi.json", function.name)),
+        );
+    }
+    faults
+}
+
+/// The routes of a description.
+fn described(openapi: &Value) -> BTreeSet<String> {
+    let paths = openapi["paths"].as_object().into_iter().flatten();
+    let routes = paths.flat_map(|(path, methods)| {
+        methods.as_object().into_iter().flatten().map(move |(method, _)| format!("{} {path}", method.to_uppercase()))
+    });
+    routes.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_template_reaches_every_function_and_route() {
+    let app = TestApp::start().await.app("buy");
+    assert_eq!(check(TEMPLATE, &app), Vec::<String>::new());
+}
+
+/// The template without one event, for each event of HTTP in it, and the route that is missing then.
+fn each_without_a_route() -> Vec<(String, String)> {
+    let lines: Vec<_> = TEMPLATE.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let after = |text: &str, name: &str| {
+        let rest = text.split_once(name).expect("an HttpApi event names it").1.trim_start();
+        rest.split([',', '\n', ' ']).next().expect("there is a rest").trim_matches('"').to_owned()
+    };
+    let named = lines.iter().enumerate().filter(|(_, line)| line.trim() == "Type: HttpApi").map(|(at, _)| at - 1);
+    let without = named.map(|at| {
+        let length = 1 + lines[at + 1..].iter().take_while(|line| indent(line) > indent(lines[at])).count();
+        let event = lines[at..at + length].join("\n");
+        let kept = lines[..at].iter().chain(&lines[at + length..]);
+        (
+            format!("{} {}", after(&event, "Method:"), after(&event, "Path:")),
+            kept.copied().collect::<Vec<_>>().join("\n"),
+        )
+    });
+    without.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_is_not_the_code_is_noticed() {
+    let app = TestApp::start().await.app("buy");
+    let mutants = each_without_a_route();
+    assert_eq!(mutants.len(), described(&openapi(&app)).len(), "each route was taken away once");
+    for (route, template) in mutants {
+        let faults = check(&template, &app);
+        // A function that has no other event is no function any more.
+        let names_it = |fault: &str| fault.contains(&route) || fault.contains("Resources.");
+        assert!(faults.len() == 1 && names_it(&faults[0]), "without {route}: {faults:?}");
+    }
+    for (from, to, fault) in [
+        ("Handler: sweep", "Handler: sweeper", "there is no function sweeper"),
+        ("Handler: settle", "Handler: relay", "relay does not take Queue"),
+        ("Handler: sweep", "Handler: buy", "buy does not take Schedule"),
+        ("Handler: catalog", "Handler: refund", "catalog is not in the template"),
+        ("Method: GET, Path: /me", "Method: GET, Path: /you", "GET /you is not in openapi.json"),
+        (" Queue: !GetAtt Payments.Arn", " Queue: !GetAtt Orders.Arn", "is no queue"),
+        ("Stream: !GetAtt Orders.StreamArn", "Stream: !GetAtt Seats.StreamArn", "is no stream"),
+        ("Type: ScheduleV2", "Type: Alarm", "Alarm"),
+    ] {
+        assert!(TEMPLATE.contains(from), "{from}");
+        let faults = check(&TEMPLATE.replacen(from, to, 1), &app);
+        assert!(faults.iter().any(|found| found.contains(fault)), "{to}: {faults:?}");
+    }
+    let moved = TEMPLATE.replacen("Method: GET, Path: /events }", "Method: GET, Path: /orders }", 1);
+    assert!(!check(&moved, &app).is_empty(), "a route of another function is not this one's");
+}
+
+fn openapi(app: &App) -> Value {
+    serde_json::to_value(functions::openapi(app)).expect("it is JSON")
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository is above").to_owned()
+}
+
+/// `UPDATE=1 cargo test -p tests openapi` writes the file anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openapi_json_is_the_codes() {
+    let app = TestApp::start().await;
+    let description = openapi(&app.app("buy"));
+    let text = serde_json::to_string_pretty(&description).expect("it is JSON") + "\n";
+    let path = repository().join("openapi.json");
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says whether to write the file")]
+    if std::env::var("UPDATE").is_ok_and(|value| value == "1") {
+        std::fs::write(&path, &text).expect("the repository can be written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == text, "openapi.json is not what the handlers are: UPDATE=1 cargo test -p tests openapi");
+    assert_eq!(app.look("/openapi.json").await.expect(200), description, "and it is served");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_is_described() {
+    let description = openapi(&TestApp::start().await.app("buy"));
+    for (path, methods) in description["paths"].as_object().expect("there are paths") {
+        for (method, operation) in methods.as_object().expect("there are methods") {
+            let what = format!("{method} {path}");
+            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{what} says what it does");
+            assert!(
+                operation["responses"].as_object().is_some_and(|all| all.keys().any(|code| code.starts_with('2'))),
+                "{what}"
+            );
+            let named = operation["parameters"].as_array().cloned().unwrap_or_default();
+            for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+                assert!(
+                    named.iter().any(|parameter| parameter["name"] == part && parameter["in"] == "path"),
+                    "{what}: {part}"
+                );
+            }
+        }
+    }
+}

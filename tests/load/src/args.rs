@@ -1,0 +1,105 @@
+//! The command line.
+
+pub const HELP: &str = "\
+load - puts load on a box office that it starts in memory, and prints what that took
+
+Usage: cargo run --release -p load -- [options]
+
+  --orders N    orders that are bought and paid, two seats in one row each (10000)
+  --clients N   buyers at a time, each with a connection and an account of their own (64)
+  --holds N     orders that are only held, and then given up (10000)
+  --refunds N   paid orders that are given back; at most --orders (2500)
+  -h, --help    print this
+
+The box office runs in a child process; both share this machine. For each operation the table shows:
+
+  ops/s, p50, p99     operations a second; milliseconds that half and 99 of 100 of them took, as the buyer sees it
+  CPU ms              processor time of one operation, in milliseconds: `functions` is our code with the HTTP server,
+                      the AWS client, queues and streams; `engine` the embedded DynamoDB; `sandbox` the payment
+                      provider's stand-in; `client` this program, which is no part of the others
+  calls, RU, WU       DynamoDB calls, read units and write units of one operation, as ReturnConsumedCapacity says
+  peak MiB            the most memory that the box office has had until then
+  cores               of the processors' time: what the box office, this program and everybody else had. Where others
+                      have more than a few hundredths, the operations a second and p99 are too low and too high
+
+The clients do what browsers do and no more: a paid order is POST /orders, POST /orders/{id}/payment, a confirmation
+at the provider with the publishable key, and GET /orders/{id} until it is paid. Those last reads are in the times and
+in the CPU; in calls and RU they are not, since how often a page asks is its own choice: they are given below the table.
+
+At the end every buyer's tickets and the provider's captures are counted. If a seat was sold twice, or a sum differs,
+the program says so and fails.
+";
+
+const CLIENTS_MAX: usize = 1_000;
+const ORDERS_MAX: usize = 1_000_000;
+
+/// What was asked for.
+pub enum Command {
+    Help,
+    Run(Plan),
+    /// To be the box office: only this program asks itself for it.
+    Serve,
+}
+
+/// How much load.
+pub struct Plan {
+    pub orders: usize,
+    pub clients: usize,
+    pub holds: usize,
+    pub refunds: usize,
+}
+
+/// Reads the arguments after the program's name. The error is for the person who typed them.
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> {
+    let mut args = args.into_iter().peekable();
+    if args.peek().is_some_and(|first| first == crate::server::SERVE) {
+        return Ok(Command::Serve);
+    }
+    let mut plan = Plan { orders: 10_000, clients: 64, holds: 10_000, refunds: 2_500 };
+    while let Some(arg) = args.next() {
+        let (flag, attached) = match arg.split_once('=') {
+            Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        let mut number = |most: usize| -> Result<usize, String> {
+            let text = attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a number"))?;
+            let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+            number.ok_or(format!("{flag} {text}: that is no number from 1 to {most}"))
+        };
+        match flag.as_str() {
+            "--orders" => plan.orders = number(ORDERS_MAX)?,
+            "--clients" => plan.clients = number(CLIENTS_MAX)?,
+            "--holds" => plan.holds = number(ORDERS_MAX)?,
+            "--refunds" => plan.refunds = number(ORDERS_MAX)?,
+            "-h" | "--help" => return Ok(Command::Help),
+            _ => return Err(format!("{flag} is not understood")),
+        }
+    }
+    plan.refunds = plan.refunds.min(plan.orders);
+    Ok(Command::Run(plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, refused: Option<&str>) {
+        match (parse(line.split_whitespace().map(str::to_owned)), refused) {
+            (Ok(_), None) => {}
+            (Err(problem), Some(part)) => assert!(problem.contains(part), "{line}: {problem}"),
+            (Ok(_), Some(part)) => panic!("{line} should be refused: {part}"),
+            (Err(problem), None) => panic!("{line}: {problem}"),
+        }
+    }
+
+    #[test]
+    fn arguments_are_understood_or_refused() {
+        check("", None);
+        check("--orders 100000 --clients=8", None);
+        check("--orders", Some("needs a number"));
+        check("--orders 0", Some("no number from 1"));
+        check("--clients many", Some("no number"));
+        check("--fast", Some("--fast is not understood"));
+    }
+}
