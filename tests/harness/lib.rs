@@ -81,10 +81,7 @@ impl TestApp {
 
     /// Waits until nothing moves any more by itself.
     pub async fn settled(&self) {
-        // Something may pass from a stream to a queue while the first look is between the two.
-        for _ in 0..2 {
-            self.running.settled().await.expect("it comes to rest");
-        }
+        self.running.settled().await.expect("it comes to rest");
     }
 
     /// Waits until something holds that nobody here is told of, such as what the provider does when its time comes.

@@ -11,6 +11,8 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Open files that are asked for, as far as the system allows: two for each request that is under way.
+const FILES_WANTED: u64 = 16_384;
 /// Exit code for a command line that makes no sense.
 const USAGE: u8 = 2;
 /// What is logged unless `RUST_LOG` says otherwise. The engine calls each refused condition a warning.
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_DEFAULT));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Where shells set it to 256 or 1,024, a sale's opening would run out of sockets. Without it there are fewer, no less.
+    let _ = rlimit::increase_nofile_limit(FILES_WANTED);
     let runtime = match tokio::runtime::Builder::new_multi_thread().thread_name("worker").enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

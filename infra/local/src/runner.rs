@@ -315,7 +315,8 @@ impl Running {
         loop {
             let activity = self.activity();
             let busy = self.busy()?;
-            if busy.is_none() && last == Some(activity) {
+            // Again after the look: something may have passed from a stream to a queue between the two.
+            if busy.is_none() && last == Some(activity) && self.activity() == activity {
                 return Ok(());
             }
             last = Some(activity);
