@@ -70,7 +70,7 @@ pub fn find(name: &str) -> Option<&'static Function> {
 pub async fn invoke(app: App, name: &str, event: Value) -> Result<Value, Error> {
     match find(name).map(|function| &function.trigger) {
         Some(Trigger::Queue(handle)) => queue(app, *handle, &event).await,
-        Some(Trigger::Stream(handle)) => stream(app, *handle, &event).await,
+        Some(Trigger::Stream(handle)) => stream(app, *handle, event).await,
         Some(Trigger::Schedule(handle)) => handle(app).await.map(|()| Value::Null),
         Some(Trigger::Http(_)) => Err(Error(format!("the function {name} is started by HTTP"))),
         None => Err(Error(format!("no function is named {name}"))),
@@ -97,10 +97,11 @@ async fn queue(app: App, handle: fn(App, String) -> Handled, event: &Value) -> R
     Ok(json!({ "batchItemFailures": failures.collect::<Vec<_>>() }))
 }
 
-async fn stream(app: App, handle: fn(App, Value) -> Handled, event: &Value) -> Result<Value, Error> {
-    for record in records(event)? {
-        if let Err(error) = handle(app.clone(), record.clone()).await {
-            let number = &record["dynamodb"]["SequenceNumber"];
+async fn stream(app: App, handle: fn(App, Value) -> Handled, mut event: Value) -> Result<Value, Error> {
+    records(&event)?;
+    for record in event["Records"].as_array_mut().into_iter().flatten() {
+        let number = record["dynamodb"]["SequenceNumber"].clone();
+        if let Err(error) = handle(app.clone(), record.take()).await {
             tracing::warn!(sequence = %number, %error, "a stream record was not handled and will be delivered again");
             return Ok(json!({ "batchItemFailures": [{ "itemIdentifier": number }] }));
         }

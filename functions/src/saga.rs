@@ -71,7 +71,10 @@ pub async fn drive_from(app: &App, order: Order, payment: Option<Payment>) -> Re
             }
             Err(error) => return Err(error),
         }
-        payment = fetch_payment(app, &order).await?;
+        // What was seen before `settling` was written is enough: the capture itself finds out what has changed.
+        if order.state != OrderState::Settling {
+            payment = fetch_payment(app, &order).await?;
+        }
     }
     Err(SagaError::Restless)
 }

@@ -57,7 +57,17 @@ struct SigningKeySecret {
 #[derive(Clone, Default)]
 pub struct KeyCache(Arc<Mutex<Option<ParsedKeys>>>);
 
-type ParsedKeys = (Arc<str>, Arc<HashMap<String, DecodingKey>>);
+/// The secret's value, and the keys in it.
+type ParsedKeys = (Arc<str>, Arc<Keys>);
+
+struct Keys {
+    by_kid: HashMap<String, DecodingKey>,
+    /// Access tokens whose signature was found good: a client sends the same one for a quarter of an hour.
+    verified: Mutex<HashMap<String, Arc<AccessClaims>>>,
+}
+
+/// Tokens that are remembered; at so many it starts empty again.
+const VERIFIED_TOKENS_MAX: usize = 10_000;
 
 /// Signs an access token for this session.
 pub async fn sign_access(app: &App, user: UserId, session: SessionId, roles: Vec<Role>) -> Result<String, Problem> {
@@ -74,13 +84,27 @@ pub async fn sign_ticket(app: &App, claims: &TicketClaims) -> Result<String, Pro
 
 /// The ticket that a code stands for, if we signed it.
 pub async fn verify_ticket(app: &App, code: &str) -> Result<TicketClaims, Problem> {
-    let claims = verify(app, code, TICKET_TYPE).await?;
-    claims.ok_or_else(|| Problem::field("/code", "This is not a ticket of ours."))
+    let keys = public_keys(app).await?;
+    verify(&keys, code, TICKET_TYPE).ok_or_else(|| Problem::field("/code", "This is not a ticket of ours."))
 }
 
 pub(crate) async fn verify_access(app: &App, token: &str) -> Result<Principal, Problem> {
     let invalid = || Problem::unauthorized("token_invalid", "The access token is not valid.");
-    let claims: AccessClaims = verify(app, token, ACCESS_TYPE).await?.ok_or_else(invalid)?;
+    let keys = public_keys(app).await?;
+    let known = keys.verified.lock().expect("no panic holds this lock").get(token).cloned();
+    let claims = match known {
+        Some(claims) => claims,
+        None => {
+            let claims: AccessClaims = verify(&keys, token, ACCESS_TYPE).ok_or_else(invalid)?;
+            let claims = Arc::new(claims);
+            let mut verified = keys.verified.lock().expect("no panic holds this lock");
+            if verified.len() >= VERIFIED_TOKENS_MAX {
+                verified.clear();
+            }
+            verified.insert(token.to_owned(), claims.clone());
+            claims
+        }
+    };
     let now = app.now().as_second();
     if claims.iss != ISSUER || claims.aud != AUDIENCE || claims.iat > now + SKEW_SECONDS {
         return Err(invalid());
@@ -88,7 +112,7 @@ pub(crate) async fn verify_access(app: &App, token: &str) -> Result<Principal, P
     if claims.exp <= now {
         return Err(Problem::unauthorized("token_expired", "The access token has expired. Refresh it."));
     }
-    Ok(Principal { user: claims.sub, roles: claims.roles })
+    Ok(Principal { user: claims.sub, roles: claims.roles.clone() })
 }
 
 async fn sign(app: &App, key: &'static str, kind: &str, claims: &impl Serialize) -> Result<String, Problem> {
@@ -102,23 +126,22 @@ async fn sign(app: &App, key: &'static str, kind: &str, claims: &impl Serialize)
 }
 
 /// The claims of a token of this type, if its signature is by one of our keys; `None` for every other text.
-async fn verify<T: DeserializeOwned>(app: &App, token: &str, kind: &str) -> Result<Option<T>, Problem> {
+fn verify<T: DeserializeOwned>(keys: &Keys, token: &str, kind: &str) -> Option<T> {
     if token.len() > TOKEN_BYTES_MAX {
-        return Ok(None);
+        return None;
     }
     eddsa::install();
-    let keys = public_keys(app).await?;
-    let Ok(header) = jsonwebtoken::decode_header(token) else { return Ok(None) };
+    let header = jsonwebtoken::decode_header(token).ok()?;
     let typed = header.typ.as_deref() == Some(kind) && header.alg == Algorithm::EdDSA;
     // Who holds the tickets' key must not be able to make access tokens with it.
     let kid = header.kid.filter(|kid| typed && kid.starts_with(key_prefix(kind)));
-    let Some(key) = kid.and_then(|kid| keys.get(&kid)) else { return Ok(None) };
+    let key = kid.and_then(|kid| keys.by_kid.get(&kid))?;
     // Times and the audience are checked by whoever asks: against the app's clock, and with a code for each.
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
-    Ok(jsonwebtoken::decode::<T>(token, key, &validation).ok().map(|token| token.claims))
+    jsonwebtoken::decode::<T>(token, key, &validation).ok().map(|token| token.claims)
 }
 
 /// What the `kid` of a key begins with that may sign tokens of this type.
@@ -126,7 +149,7 @@ fn key_prefix(kind: &str) -> &'static str {
     if kind == TICKET_TYPE { "ticket-" } else { "token-" }
 }
 
-async fn public_keys(app: &App) -> Result<Arc<HashMap<String, DecodingKey>>, Problem> {
+async fn public_keys(app: &App) -> Result<Arc<Keys>, Problem> {
     let secret = app.secret("PUBLIC_KEYS").await?;
     let mut cached = app.keys.0.lock().expect("no panic holds this lock");
     if let Some((value, keys)) = cached.as_ref()
@@ -140,8 +163,8 @@ async fn public_keys(app: &App) -> Result<Arc<HashMap<String, DecodingKey>>, Pro
         let kid = jwk.common.key_id.clone()?;
         Some((kid, DecodingKey::from_jwk(jwk).ok()?))
     });
-    let keys: HashMap<_, _> = parsed.collect::<Option<_>>().ok_or_else(broken)?;
-    let keys = Arc::new(keys);
+    let by_kid: HashMap<_, _> = parsed.collect::<Option<_>>().ok_or_else(broken)?;
+    let keys = Arc::new(Keys { by_kid, verified: Mutex::default() });
     *cached = Some((secret, keys.clone()));
     Ok(keys)
 }
