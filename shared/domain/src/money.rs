@@ -94,10 +94,6 @@ impl Money {
         Ok(Self { amount, ..self })
     }
 
-    pub fn negated(self) -> Result<Self, MoneyError> {
-        Ok(Self { amount: self.amount.checked_neg().ok_or(MoneyError::Overflow)?, ..self })
-    }
-
     pub fn sum(currency: Currency, parts: impl IntoIterator<Item = Money>) -> Result<Self, MoneyError> {
         parts.into_iter().try_fold(Self::zero(currency), Self::plus)
     }
