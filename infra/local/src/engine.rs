@@ -27,11 +27,16 @@ const TRIM_RECORDS_MAX: usize = 500;
 /// What the engine adds to the stored number of a record to make the public one of 21 digits.
 const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
 
+/// The tables' file: the engine's hand at it, and a second one that reads the streams.
+pub struct Store {
+    pub database: Database,
+    streams: Mutex<Connection>,
+}
+
 /// A running engine. Dropping it stops it and waits until its file is closed.
 pub struct Engine {
     pub address: SocketAddr,
-    database: Option<Database>,
-    streams: Mutex<Connection>,
+    store: Option<Store>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -53,8 +58,8 @@ pub enum Place<'a> {
     Scratch,
 }
 
-impl Engine {
-    pub fn start(place: Place<'_>) -> Result<Self, Error> {
+impl Store {
+    pub fn open(place: Place<'_>) -> Result<Self, Error> {
         let failed = |cause: String| Error::Engine(cause);
         let scratch = matches!(place, Place::Scratch).then(Scratch::create).transpose()?;
         let path = match (&place, &scratch) {
@@ -74,17 +79,7 @@ impl Engine {
         let streams = open_streams(&path).map_err(|error| failed(error.to_string()))?;
         // Both connections hold the files open, so the names can go: nothing is left behind whatever ends us.
         drop(scratch);
-
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(|error| failed(error.to_string()))?;
-        let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
-        let (stop, stopped) = oneshot::channel();
-        let served = database.clone();
-        let thread = std::thread::Builder::new()
-            .name("engine".to_owned())
-            .spawn(move || serve(listener, served, stopped))
-            .map_err(|error| failed(error.to_string()))?;
-        let (stop, thread) = (Some(stop), Some(thread));
-        Ok(Self { address, database: Some(database), streams: Mutex::new(streams), stop, thread })
+        Ok(Self { database, streams: Mutex::new(streams) })
     }
 
     /// Records of a table's stream after `position`, oldest first.
@@ -124,12 +119,31 @@ impl Engine {
 
     /// Deletes items whose time to live has passed. Takes a while: call it where waiting is allowed.
     pub fn sweep_expired(&self) -> Result<usize, Error> {
-        let Some(database) = &self.database else { return Ok(0) };
-        database.sweep_ttl().map_err(|error| Error::Engine(error.to_string()))
+        self.database.sweep_ttl().map_err(|error| Error::Engine(error.to_string()))
     }
 
     fn streams(&self) -> MutexGuard<'_, Connection> {
         self.streams.lock().expect("no panic holds this lock")
+    }
+}
+
+impl Engine {
+    pub fn start(place: Place<'_>) -> Result<Self, Error> {
+        let failed = |cause: String| Error::Engine(cause);
+        let store = Store::open(place)?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(|error| failed(error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
+        let (stop, stopped) = oneshot::channel();
+        let served = store.database.clone();
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || serve(listener, served, stopped))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { address, store: Some(store), stop: Some(stop), thread: Some(thread) })
+    }
+
+    pub fn store(&self) -> &Store {
+        self.store.as_ref().expect("it is open until the engine is dropped")
     }
 }
 
@@ -139,7 +153,7 @@ impl Drop for Engine {
             // The thread may have ended already; then there is nothing to stop.
             let _ = stop.send(());
         }
-        self.database.take();
+        self.store.take();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -10,7 +10,7 @@ mod consumers;
 pub mod demo;
 pub mod engine;
 pub mod error;
-mod events;
+pub mod events;
 pub mod host;
 pub mod http;
 pub mod journal;
@@ -22,7 +22,7 @@ pub mod runner;
 mod schedules;
 pub mod secrets;
 mod streams;
-mod tables;
+pub mod tables;
 pub mod template;
 pub mod topic;
 

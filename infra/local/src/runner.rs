@@ -18,6 +18,7 @@ use crate::{client, pages, tables};
 use axum::serve::ListenerExt;
 use platform::bus::Bus;
 use platform::secrets::Secrets;
+use platform::transport::Internet;
 use platform::{App, Clients, Clock, Config, Rng};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -143,7 +144,8 @@ impl Runner {
         let fresh = tables::create(&dynamodb, &system.tables).await?;
         let queues = Arc::new(Queues::open(&system.queues, journal.clone(), clock.clone())?);
         let bus = Bus::InProcess(Arc::new(LocalBus::new(&mut system, queues.clone())));
-        let clients = Clients { dynamodb, bus, secrets: Secrets::fixed(secret_values) };
+        let clients =
+            Clients { dynamodb, bus, secrets: Secrets::fixed(secret_values), transport: Arc::new(Internet::default()) };
         let host = Arc::new(Host::new(&system, code, &clients, &clock, &rng)?);
         let app = App::new(Config::default(), clients, clock.clone(), rng);
         let policy = pages::policy(&payments.url);
@@ -350,7 +352,7 @@ impl Running {
             return Ok(Some(format!("{webhooks} webhooks of the payment sandbox are not delivered")));
         }
         for (table, position) in &self.streams {
-            if self.engine.stream_end(table)? > position.load(Ordering::Acquire) {
+            if self.engine.store().stream_end(table)? > position.load(Ordering::Acquire) {
                 return Ok(Some(format!("the stream of {table} is not read to its end")));
             }
         }
@@ -423,7 +425,7 @@ async fn sweep_expired(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) 
     let pause = Duration::from_secs(EXPIRED_SWEEP_SECONDS);
     while tokio::time::timeout(pause, stopped.wait_for(|stopped| *stopped)).await.is_err() {
         let engine = engine.clone();
-        match tokio::task::spawn_blocking(move || engine.sweep_expired()).await {
+        match tokio::task::spawn_blocking(move || engine.store().sweep_expired()).await {
             Ok(Ok(items)) => tracing::debug!(items, "deleted what had expired"),
             Ok(Err(error)) => tracing::warn!(%error, "what has expired stays"),
             Err(panic) => tracing::error!(%panic, "the sweep of expired items panicked"),

@@ -52,7 +52,7 @@ impl StreamReader {
         let position = match self.journal.position(&self.name())? {
             Some(position) => position,
             None if self.source.from_start => 0,
-            None => self.engine.stream_end(&self.source.table)?,
+            None => self.engine.store().stream_end(&self.source.table)?,
         };
         self.position.store(position, Ordering::Release);
         Ok(())
@@ -79,7 +79,7 @@ impl StreamReader {
                 }
             }
             if untrimmed >= TRIM_RECORDS {
-                let more = self.engine.trim_stream(&self.source.table, self.position.load(Ordering::Acquire));
+                let more = self.engine.store().trim_stream(&self.source.table, self.position.load(Ordering::Acquire));
                 match more {
                     Ok(true) => {}
                     Ok(false) => untrimmed = 0,
@@ -95,7 +95,8 @@ impl StreamReader {
     /// Delivers one batch, and returns how many records it had.
     async fn deliver_some(&self, stop: &mut watch::Receiver<bool>) -> Result<usize, Error> {
         let position = self.position.load(Ordering::Acquire);
-        let records = self.engine.stream_records(&self.source.table, position, self.source.batch_records_max)?;
+        let records =
+            self.engine.store().stream_records(&self.source.table, position, self.source.batch_records_max)?;
         let count = records.len();
         let mut parts = VecDeque::new();
         if count > 0 {

@@ -8,6 +8,7 @@ use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::{Accounts, Catalog, Db, Ledger, Orders, Seats};
+use crate::transport::{Internet, Transport};
 use aws_config::BehaviorVersion;
 use aws_smithy_http_client::tls;
 use domain::catalog::Event;
@@ -53,6 +54,8 @@ pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub bus: Bus,
     pub secrets: Secrets,
+    /// To everybody who is not AWS.
+    pub transport: Arc<dyn Transport>,
 }
 
 impl App {
@@ -70,7 +73,7 @@ impl App {
                 halls: Cache::new(HALL_AGE, 100),
                 maps: Cache::new(MAP_AGE, 200),
             }),
-            gateway: Arc::new(Stripe::new(&config, clients.secrets.clone())),
+            gateway: Arc::new(Stripe::new(&config, clients.secrets.clone(), clients.transport.clone())),
             keys: KeyCache::default(),
             config,
             clients,
@@ -89,6 +92,7 @@ impl App {
             dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
             bus: Bus::Aws { sqs: aws_sdk_sqs::Client::new(&sdk), sns: aws_sdk_sns::Client::new(&sdk) },
             secrets: Secrets::manager(aws_sdk_secretsmanager::Client::new(&sdk)),
+            transport: Arc::new(Internet::default()),
         };
         Self::new(config, clients, Clock::default(), Rng::default())
     }
@@ -117,33 +121,46 @@ impl App {
 /// Where instants come from: the system, shifted by what a test asks for.
 #[derive(Clone, Default)]
 pub struct Clock {
+    time: Arc<Time>,
+    /// Milliseconds by which this clock is wrong.
+    skew: i64,
+}
+
+/// What all clones of a clock share.
+#[derive(Default)]
+struct Time {
     /// Milliseconds added to the system's time.
-    shift: Arc<AtomicI64>,
+    shift: AtomicI64,
     /// Milliseconds since 1970 at which the clock stands still, or 0.
-    frozen: Arc<AtomicI64>,
+    frozen: AtomicI64,
 }
 
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's time")]
     pub fn now(&self) -> jiff::Timestamp {
-        let base = match self.frozen.load(Ordering::Relaxed) {
+        let base = match self.time.frozen.load(Ordering::Relaxed) {
             0 => jiff::Timestamp::now().as_millisecond(),
             at => at,
         };
-        let at = base.saturating_add(self.shift.load(Ordering::Relaxed));
+        let at = base.saturating_add(self.time.shift.load(Ordering::Relaxed)).saturating_add(self.skew);
         jiff::Timestamp::from_millisecond(at).unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// A clock that stands at `at` until it is advanced.
     pub fn frozen_at(at: jiff::Timestamp) -> Self {
         let clock = Self::default();
-        clock.frozen.store(at.as_millisecond(), Ordering::Relaxed);
+        clock.time.frozen.store(at.as_millisecond(), Ordering::Relaxed);
         clock
+    }
+
+    /// A clock that goes with this one, and is wrong by so many seconds: another machine's.
+    pub fn skewed(&self, seconds: i64) -> Self {
+        Self { time: self.time.clone(), skew: self.skew + seconds * 1000 }
     }
 
     /// Moves the clock, and every clone of it, forward or (negative) back.
     pub fn advance(&self, seconds: i64) {
-        self.shift.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.time.shift.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 }
 

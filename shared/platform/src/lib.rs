@@ -11,6 +11,7 @@ pub mod seatmap;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 
 pub use app::{App, Clients, Clock, Rng};
 pub use config::Config;

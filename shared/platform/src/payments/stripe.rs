@@ -3,6 +3,9 @@
 use super::{GatewayError, NewPayment, PaymentGateway, Reply};
 use crate::config::{Config, Missing};
 use crate::secrets::Secrets;
+use crate::transport::Transport;
+use axum::http::{Method, Request, StatusCode, header};
+use bytes::Bytes;
 use domain::ids::RefundId;
 use domain::money::{Currency, Money};
 use domain::payments::{Payment, PaymentStatus, ProviderRefund, ProviderRefundStatus};
@@ -11,7 +14,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::Sha256;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of the API that the shapes below are of.
@@ -29,7 +32,7 @@ pub struct Stripe {
     api_base: Result<String, Missing>,
     secret_name: Result<String, Missing>,
     secrets: Secrets,
-    http: OnceLock<reqwest::Client>,
+    transport: Arc<dyn Transport>,
 }
 
 #[derive(Deserialize)]
@@ -71,58 +74,70 @@ struct FailureDetail {
 }
 
 impl Stripe {
-    pub fn new(config: &Config, secrets: Secrets) -> Self {
+    pub fn new(config: &Config, secrets: Secrets, transport: Arc<dyn Transport>) -> Self {
         let own = |name: Result<&str, Missing>| name.map(str::to_owned);
         let (api_base, secret_name) = (own(config.get("STRIPE_API_BASE")), own(config.get("STRIPE_SECRET")));
-        Self { api_base, secret_name, secrets, http: OnceLock::new() }
-    }
-
-    /// Built at the first call: it costs milliseconds of a start.
-    fn http(&self) -> &reqwest::Client {
-        self.http.get_or_init(|| {
-            // An error means that another part of the process has installed one.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let client = reqwest::Client::builder().timeout(Duration::from_secs(CALL_SECONDS_MAX));
-            client.redirect(reqwest::redirect::Policy::none()).build().expect("the client's settings are valid")
-        })
+        Self { api_base, secret_name, secrets, transport }
     }
 
     async fn call<T: serde::de::DeserializeOwned>(
         &self,
-        method: reqwest::Method,
+        method: Method,
         path: &str,
         form: &[(&str, String)],
         key: Option<&str>,
     ) -> Result<T, CallError> {
-        let missing = |missing: Missing| GatewayError::Misconfigured(missing.to_string());
-        let base = self.api_base.as_ref().map_err(|error| missing(error.clone()))?;
-        let name = self.secret_name.as_ref().map_err(|error| missing(error.clone()))?;
-        let secret = self.secrets.get(name).await.map_err(|error| GatewayError::Misconfigured(error.to_string()))?;
-        let mut request = self.http().request(method.clone(), format!("{base}{path}"));
-        request = request.bearer_auth(secret).header("Stripe-Version", STRIPE_VERSION);
-        request = match method {
-            reqwest::Method::GET => request.query(form),
-            _ => request.form(form),
-        };
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let reply = request.send().await.map_err(unknown)?;
+        let request = self.request(method, path, form, key).await?;
+        let limit = Duration::from_secs(CALL_SECONDS_MAX);
+        let reply = self.transport.send(request, limit).await.map_err(|error| GatewayError::Unknown(error.0))?;
         let status = reply.status();
-        let is_replayed = reply.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
-        let body = reply.bytes().await.map_err(unknown)?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| GatewayError::Unknown(error.to_string()).into());
+            return serde_json::from_slice(reply.body())
+                .map_err(|error| GatewayError::Unknown(error.to_string()).into());
         }
-        let detail = serde_json::from_slice::<Failure>(&body).ok().map(|failure| failure.error);
+        let is_replayed = reply.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+        let detail = serde_json::from_slice::<Failure>(reply.body()).ok().map(|failure| failure.error);
         let code = detail.as_ref().and_then(|detail| detail.code.clone().or(detail.r#type.clone()));
         let cause = format!("{status} {}", code.as_deref().unwrap_or("without a code"));
-        let error = match status.as_u16() {
-            401 | 403 => GatewayError::Misconfigured(cause),
-            400 | 402 | 404 if code.as_deref() != Some("idempotency_error") => GatewayError::Refused(cause),
+        let error = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GatewayError::Misconfigured(cause),
+            StatusCode::BAD_REQUEST | StatusCode::PAYMENT_REQUIRED | StatusCode::NOT_FOUND
+                if code.as_deref() != Some("idempotency_error") =>
+            {
+                GatewayError::Refused(cause)
+            }
             _ => GatewayError::Unknown(cause),
         };
         Err(CallError { error, code, is_replayed_fault: status.is_server_error() && is_replayed })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        form: &[(&str, String)],
+        key: Option<&str>,
+    ) -> Result<Request<Bytes>, GatewayError> {
+        let missing = |missing: &Missing| GatewayError::Misconfigured(missing.to_string());
+        let base = self.api_base.as_ref().map_err(missing)?;
+        let name = self.secret_name.as_ref().map_err(missing)?;
+        let secret = self.secrets.get(name).await.map_err(|error| GatewayError::Misconfigured(error.to_string()))?;
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let (url, body) = match method {
+            Method::GET if form.is_empty() => (format!("{base}{path}"), String::new()),
+            Method::GET => (format!("{base}{path}?{form}"), String::new()),
+            _ => (format!("{base}{path}"), form),
+        };
+        let mut request = Request::builder().method(&method).uri(url);
+        request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
+        request = request.header("Stripe-Version", STRIPE_VERSION);
+        if method != Method::GET {
+            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        request.body(body.into()).map_err(|error| GatewayError::Misconfigured(error.to_string()))
     }
 
     /// A call that makes something, with the `n`th key derived from `key`, the same for every caller. `None` where the
@@ -135,7 +150,7 @@ impl Stripe {
         n: usize,
     ) -> Result<Option<T>, GatewayError> {
         let key = if n == 0 { key.to_owned() } else { format!("{key}.{n}") };
-        match self.call(reqwest::Method::POST, path, form, Some(&key)).await {
+        match self.call(Method::POST, path, form, Some(&key)).await {
             Ok(made) => Ok(Some(made)),
             Err(error) if error.is_replayed_fault => Ok(None),
             Err(error) => Err(error.error),
@@ -143,7 +158,7 @@ impl Stripe {
     }
 
     async fn get_intent(&self, id: &str) -> Result<Option<Intent>, GatewayError> {
-        match self.call(reqwest::Method::GET, &format!("/v1/payment_intents/{id}"), &[], None).await {
+        match self.call(Method::GET, &format!("/v1/payment_intents/{id}"), &[], None).await {
             Ok(intent) => Ok(Some(intent)),
             Err(error) if error.code.as_deref() == Some("resource_missing") => Ok(None),
             Err(error) => Err(error.error),
@@ -152,7 +167,7 @@ impl Stripe {
 
     /// A change of an intent that is refused because it was made before is made.
     async fn change(&self, id: &str, what: &str, wanted: PaymentStatus) -> Result<Payment, GatewayError> {
-        match self.call(reqwest::Method::POST, &format!("/v1/payment_intents/{id}/{what}"), &[], None).await {
+        match self.call(Method::POST, &format!("/v1/payment_intents/{id}/{what}"), &[], None).await {
             Ok(intent) => ours(intent),
             Err(CallError { error: GatewayError::Refused(cause), .. }) => {
                 let now = self.get_intent(id).await?.map(ours).transpose()?;
@@ -164,7 +179,7 @@ impl Stripe {
 
     async fn look_for_refund(&self, payment: &str, key: &str) -> Result<Option<ProviderRefund>, GatewayError> {
         let query = [("payment_intent", payment.to_owned()), ("limit", REFUNDS_MAX.to_string())];
-        let list: List<Refund> = self.call(reqwest::Method::GET, "/v1/refunds", &query, None).await?;
+        let list: List<Refund> = self.call(Method::GET, "/v1/refunds", &query, None).await?;
         let has_key = |refund: &Refund| {
             refund.metadata.as_ref().is_some_and(|data| data.get("refund_id").is_some_and(|id| id == key))
         };
@@ -265,10 +280,6 @@ impl From<CallError> for GatewayError {
 
 fn keys_exhausted() -> GatewayError {
     GatewayError::Unknown("the provider replays its own error for every key".into())
-}
-
-fn unknown(error: reqwest::Error) -> GatewayError {
-    GatewayError::Unknown(error.without_url().to_string())
 }
 
 /// An intent that we made, as a payment.
