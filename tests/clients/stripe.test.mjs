@@ -6,13 +6,14 @@ import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import Stripe from "stripe";
 
-const { SANDBOX_URL, SECRET_KEY, PUBLISHABLE_KEY, WEBHOOK_SECRET, WEBHOOK_PORT } = process.env;
+const { SANDBOX_URL, SECRET_KEY, PUBLISHABLE_KEY, READ_ONLY_KEY, WEBHOOK_SECRET, WEBHOOK_PORT } = process.env;
 const EVENT_WAIT_MS = 10_000;
 const sandbox = new URL(SANDBOX_URL);
 const client = (key) =>
   new Stripe(key, { host: sandbox.hostname, port: sandbox.port, protocol: "http", maxNetworkRetries: 0, telemetry: false });
 const stripe = client(SECRET_KEY);
 const browser = client(PUBLISHABLE_KEY);
+const auditor = client(READ_ONLY_KEY);
 
 const received = [];
 let refusals = 0;
@@ -240,6 +241,70 @@ test("balance transactions and events can be read back", async () => {
   assert.equal((await stripe.events.retrieve(told.id)).data.object.id, payment.id);
   const listed = await stripe.events.list({ type: "payment_intent.succeeded", limit: 100 });
   assert.ok(listed.data.some((event) => event.id === told.id));
+});
+
+test("a disputed payment is fought, won, lost or given up", async () => {
+  for (const [answer, status] of [
+    [(id) => stripe.disputes.update(id, { evidence: { uncategorized_text: "winning_evidence", customer_name: "A" }, metadata: { case: "7" } }), "won"],
+    [(id) => stripe.disputes.update(id, { evidence: { uncategorized_text: "losing_evidence" } }), "lost"],
+    [(id) => stripe.disputes.close(id), "lost"],
+  ]) {
+    const payment = await paid("pm_card_createDispute", { metadata: { order_id: "ord_2" } });
+    const [dispute] = (await auditor.disputes.list({ payment_intent: payment.id })).data;
+    assert.deepEqual([dispute.status, dispute.reason, dispute.amount, dispute.charge], ["needs_response", "fraudulent", 5000, payment.latest_charge]);
+    assert.equal(dispute.payment_method_details.card.case_type, "chargeback");
+    assert.ok(dispute.evidence_details.due_by > dispute.created);
+    assert.equal((await event("charge.dispute.created", dispute.id)).data.object.payment_intent, payment.id);
+    const [taken] = (await event("charge.dispute.funds_withdrawn", dispute.id)).data.object.balance_transactions;
+    assert.deepEqual([taken.amount, taken.fee, taken.net, taken.type, taken.reporting_category], [-5000, 1500, -6500, "adjustment", "dispute"]);
+    assert.equal((await stripe.charges.retrieve(payment.latest_charge)).disputed, true);
+    await assert.rejects(stripe.refunds.create({ payment_intent: payment.id }), refused("StripeInvalidRequestError", { code: "charge_disputed", statusCode: 400 }));
+
+    const staged = await stripe.disputes.update(dispute.id, { evidence: { product_description: "Two seats" }, submit: false });
+    assert.deepEqual([staged.status, staged.evidence_details.has_evidence, staged.evidence_details.submission_count], ["needs_response", true, 0]);
+    await event("charge.dispute.updated", dispute.id);
+    const decided = await answer(dispute.id);
+    assert.equal(decided.status, status);
+    assert.equal(decided.evidence.product_description, "Two seats");
+    assert.equal((await event("charge.dispute.closed", dispute.id)).data.object.status, status);
+    if (status === "won") {
+      const [, returned] = (await event("charge.dispute.funds_reinstated", dispute.id)).data.object.balance_transactions;
+      assert.deepEqual([returned.net, returned.reporting_category, decided.metadata], [5000, "dispute_reversal", { case: "7" }]);
+    }
+    assert.equal((await auditor.disputes.retrieve(dispute.id, { expand: ["charge", "payment_intent"] })).payment_intent.metadata.order_id, "ord_2");
+    await assert.rejects(stripe.disputes.close(dispute.id), refused("StripeInvalidRequestError", { statusCode: 400 }));
+    await assert.rejects(auditor.disputes.update(dispute.id, { metadata: { a: "b" } }), refused("StripePermissionError", { statusCode: 403 }));
+  }
+});
+
+test("a reconciler reads every movement with its cause, page by page, both ways", async () => {
+  const payment = await paid("pm_card_refundFail", { metadata: { order_id: "ord_3" } });
+  const refund = await stripe.refunds.create({ payment_intent: payment.id, amount: 700, metadata: { refund: "r3" } });
+  await event("refund.failed", refund.id);
+  const disputed = await paid("pm_card_createDispute");
+  const [first] = (await auditor.balanceTransactions.list({ source: payment.latest_charge })).data;
+
+  const list = { ending_before: first.id, limit: 2, created: { gte: payment.created, lte: first.created + 60 }, expand: ["data.source"] };
+  const movements = [first];
+  for await (const movement of auditor.balanceTransactions.list(list)) movements.push(movement);
+  const kinds = movements.map((movement) => movement.reporting_category);
+  assert.deepEqual(kinds, ["charge", "refund", "refund_failure", "charge", "dispute"]);
+  for (const movement of movements) assert.equal(movement.net, movement.amount - movement.fee);
+  assert.deepEqual(movements.slice(1).map((movement) => movement.source.object), ["refund", "refund", "charge", "dispute"]);
+  assert.deepEqual([movements[1].source.metadata, movements[1].source.payment_intent], [{ refund: "r3" }, payment.id]);
+  assert.equal(movements[4].source.payment_intent, disputed.id);
+  const [charge] = (await auditor.balanceTransactions.list({ source: payment.latest_charge, expand: ["data.source"] })).data;
+  assert.deepEqual([charge.source.metadata, charge.source.payment_intent], [{ order_id: "ord_3" }, payment.id]);
+
+  const back = [];
+  for await (const movement of auditor.balanceTransactions.list({ limit: 2, starting_after: movements[4].id })) {
+    back.unshift(movement.id);
+    if (movement.id === first.id) break;
+  }
+  assert.deepEqual(back, movements.slice(0, 4).map((movement) => movement.id));
+  const failures = (await auditor.balanceTransactions.list({ type: "refund_failure", source: refund.id })).data;
+  assert.deepEqual(failures.map((movement) => movement.amount), [700]);
+  await assert.rejects(auditor.refunds.create({ payment_intent: payment.id }), refused("StripePermissionError", { statusCode: 403 }));
 });
 
 test("an idempotency key is answered once", async () => {

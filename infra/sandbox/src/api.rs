@@ -11,7 +11,7 @@ use crate::idempotency::{Kept, Replay, fingerprint};
 use crate::lists;
 use crate::objects::{Kind, compact};
 use crate::state::State;
-use crate::{customers, intents, refunds, setups};
+use crate::{customers, disputes, intents, refunds, setups};
 
 /// What may be expanded, at any depth up to four.
 const EXPANDABLE: [&str; 8] = [
@@ -180,6 +180,7 @@ fn keep(state: &State, kind: Kind, at: usize) -> String {
         Kind::Setup => compact(&state.setups[at]),
         Kind::Method => compact(&state.methods[at]),
         Kind::Txn => compact(&state.txns[at]),
+        Kind::Dispute => compact(&state.disputes[at]),
     }
 }
 
@@ -271,6 +272,10 @@ fn route(state: &mut State, caller: Caller, request: &Request<'_>, mut form: For
         ("POST", ["payment_methods", id, "detach"]) => customers::detach(state, state.methods.at_path(id)?, form),
         ("GET", ["balance_transactions"]) => lists::txns(state, form),
         ("GET", ["balance_transactions", id]) => found(form, Kind::Txn, state.txns.at_path(id)?),
+        ("GET", ["disputes"]) => lists::disputes(state, form),
+        ("GET", ["disputes", id]) => found(form, Kind::Dispute, state.disputes.at_path(id)?),
+        ("POST", ["disputes", id]) => disputes::update(state, state.disputes.at_path(id)?, form),
+        ("POST", ["disputes", id, "close"]) => disputes::close(state, state.disputes.at_path(id)?, form),
         ("GET", ["events"]) => lists::events(state, form),
         ("GET", ["events", id]) => lists::event(state, id, form),
         _ => Err(unrecognised(request)),

@@ -19,6 +19,8 @@ pub(crate) enum Behaviour {
     DeclinesWhenCharged(Decline),
     /// The buyer must authenticate; nobody can when the buyer is away.
     Authenticates,
+    /// Disputed as fraudulent as soon as it is captured.
+    Disputes,
     /// Refunds succeed first and fail later.
     RefundFails,
     /// Refunds are pending first and succeed later.
@@ -77,6 +79,7 @@ pub(crate) fn card(token: &str) -> Option<Card> {
         "pm_card_chargeCustomerFail" => ("visa", "0341", Behaviour::DeclinesWhenCharged(GENERIC)),
         "pm_card_authenticationRequired" => ("visa", "3184", Behaviour::Authenticates),
         "pm_card_threeDSecure2Required" => ("visa", "3220", Behaviour::Authenticates),
+        "pm_card_createDispute" => ("visa", "0259", Behaviour::Disputes),
         "pm_card_refundFail" => ("visa", "3038", Behaviour::RefundFails),
         "pm_card_pendingRefund" => ("visa", "7726", Behaviour::RefundPends),
         "pm_sandbox_timeout" => ("visa", "9001", Behaviour::Hangs),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cards::{Behaviour, Decline, card};
 use crate::customers;
+use crate::disputes;
 use crate::error::ApiError;
 use crate::objects::{Charge, Kind, Status, Txn, render};
 use crate::state::State;
@@ -11,6 +12,16 @@ use crate::state::State;
 /// Stripe's fee in its home market: 2.9 % and 30 minor units.
 const FEE_PER_MILLE: i64 = 29;
 const FEE_FIXED: i64 = 30;
+
+/// Why the balance moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Charge,
+    Refund,
+    RefundFailure,
+    Dispute,
+    DisputeReversal,
+}
 
 /// The issuer says yes: the money is reserved, and taken where it is not to be captured by hand.
 pub(crate) fn authorise(state: &mut State, at: usize) {
@@ -38,27 +49,51 @@ pub(crate) fn take(state: &mut State, at: usize, amount: i64) {
     let charge = latest_charge(state, at).expect("what is captured was authorised");
     let source = state.charges[charge].id.clone();
     let fee = amount.min(amount * FEE_PER_MILLE / 1_000 + FEE_FIXED);
-    let txn = movement(state, amount, fee, source, "charge", at);
+    let txn = movement(state, Flow::Charge, amount, fee, source, at);
     let charge = state.charges.edit(charge);
     (charge.captured, charge.amount_captured, charge.balance_transaction) = (true, amount, Some(txn));
+    let disputes = card(&charge.token).is_some_and(|card| card.behaviour == Behaviour::Disputes);
     let intent = state.intents.edit(at);
     (intent.status, intent.amount_received, intent.amount_capturable) = (Status::Succeeded, amount, 0);
     tell(state, "payment_intent.succeeded", at);
+    if disputes {
+        disputes::open(state, at);
+    }
 }
 
-/// Notes a movement of the balance for an intent's charge or refund, and gives its id.
-pub(crate) fn movement(state: &mut State, amount: i64, fee: i64, source: String, kind: &str, at: usize) -> String {
-    let (id, currency) = (state.id("txn_"), state.intents[at].currency.clone());
-    let created = state.now();
-    state.txns.insert(Txn { id: id.clone(), amount, created, currency, fee, source, r#type: kind.to_owned() });
+/// Notes a movement of the balance for an intent's charge, refund or dispute, which is its source, and gives its id.
+pub(crate) fn movement(state: &mut State, flow: Flow, amount: i64, fee: i64, source: String, at: usize) -> String {
+    let id = state.id("txn_");
+    let charge = state.intents[at].latest_charge.as_deref().expect("what moves was charged");
+    let (kind, category, description) = match flow {
+        Flow::Charge => ("charge", None, None),
+        Flow::Refund => ("refund", None, None),
+        Flow::RefundFailure => ("refund_failure", None, None),
+        Flow::Dispute => ("adjustment", Some("dispute"), Some(format!("Chargeback withdrawal for {charge}"))),
+        Flow::DisputeReversal => {
+            ("adjustment", Some("dispute_reversal"), Some(format!("Chargeback reversal for {charge}")))
+        }
+    };
+    state.txns.insert(Txn {
+        id: id.clone(),
+        amount,
+        created: state.now(),
+        currency: state.intents[at].currency.clone(),
+        description,
+        fee,
+        reporting_category: category.map(str::to_owned),
+        source,
+        r#type: kind.to_owned(),
+    });
     id
 }
 
 fn charge(state: &mut State, at: usize, failure: Option<Decline>) -> usize {
     let token = token(state, at).expect("what is charged has a method");
+    let id = state.id("ch_");
     let intent = &state.intents[at];
     let charge = Charge {
-        id: state.id("ch_"),
+        id,
         amount: intent.amount,
         created: state.now(),
         currency: intent.currency.clone(),

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
 use crate::form::Form;
-use crate::objects::{Charge, Customer, Intent, Kind, Method, Object, Refund, Setup, Txn, render};
+use crate::objects::{Charge, Customer, Dispute, Intent, Kind, Method, Object, Refund, Setup, Txn, render};
 
 const KEY_CHARS_MAX: usize = 255;
 const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -111,6 +111,7 @@ impl Kept {
                 Kind::Setup => again::<Setup>(compact),
                 Kind::Method => again::<Method>(compact),
                 Kind::Txn => again::<Txn>(compact),
+                Kind::Dispute => again::<Dispute>(compact),
             },
         }
     }

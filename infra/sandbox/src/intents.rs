@@ -275,6 +275,7 @@ fn confirm_now(state: &mut State, at: usize, ask: Confirmation) -> Result<(), Ap
             state.hang_ms = state.settings.hang_ms();
         }
         Behaviour::Succeeds
+        | Behaviour::Disputes
         | Behaviour::RefundFails
         | Behaviour::RefundPends
         | Behaviour::CaptureFails

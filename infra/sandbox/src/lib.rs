@@ -8,20 +8,23 @@
 //! | `http` | the door: routes, CORS, body limit, held-back answers |
 //! | `api` | one call: keys, idempotency, dispatch, expansion |
 //! | `form`, `error` | requests and errors as Stripe writes them |
-//! | `intents`, `charges`, `refunds`, `customers`, `setups`, `lists` | what the calls do |
+//! | `intents`, `charges`, `refunds`, `disputes`, `customers`, `setups`, `lists` | what the calls do |
 //! | `cards`, `money` | test payment methods; limits of amounts |
 //! | `objects`, `table`, `state`, `store` | what is kept, in memory and through to SQLite |
 //! | `idempotency` | answers that are given again |
 //! | `webhooks` | delivery, and the loop that runs timers |
+//! | `books` | what the provider knows of money, for tests |
 //! | `pages` | pages for a person who plays the buyer |
 //!
 //! Invariant: a call changes the state under one lock and never waits inside it; what was answered is on disk first,
 //! where there is a database.
 
 mod api;
+mod books;
 mod cards;
 mod charges;
 mod customers;
+mod disputes;
 mod error;
 mod form;
 mod http;
@@ -38,7 +41,6 @@ mod store;
 mod table;
 mod webhooks;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -48,8 +50,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-pub use objects::Status;
-pub use webhooks::{EVENTS, signature};
+use state::State;
+
+pub use books::{Books, DisputeEntry, IntentEntry, MovementEntry, RefundEntry};
+pub use objects::{DisputeStatus, Status};
+pub use webhooks::{EVENTS, Webhook, signature};
 
 /// How long open calls may take to end once the server is told to stop.
 const GRACE_SECONDS: u64 = 1;
@@ -87,6 +92,8 @@ pub struct Settings {
     pub refund_settles_after: Duration,
     /// Where time comes from. After moving it, call [`Stripe::wake`].
     pub clock: Clock,
+    /// Where ids come from: with a seed, the same calls in the same order give the same ids, which anybody can guess.
+    pub seed: Option<u64>,
 }
 
 impl Default for Settings {
@@ -103,6 +110,7 @@ impl Default for Settings {
             hang: Duration::from_secs(HANG_SECONDS),
             refund_settles_after: Duration::from_secs(REFUND_SETTLES_SECONDS),
             clock: Arc::new(system_time_ms),
+            seed: None,
         }
     }
 }
@@ -170,49 +178,8 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-/// The provider's books: what it took and gave back, counted independently of whoever asked for it.
-#[derive(Clone, Debug, Default)]
-pub struct Books {
-    /// Oldest first.
-    pub intents: Vec<IntentEntry>,
-    /// Oldest first.
-    pub refunds: Vec<RefundEntry>,
-}
-
-/// A payment intent in the books. Amounts are in minor units.
-#[derive(Clone, Debug)]
-pub struct IntentEntry {
-    pub id: String,
-    pub amount: i64,
-    pub amount_capturable: i64,
-    pub amount_received: i64,
-    /// Lower case, as Stripe writes it.
-    pub currency: String,
-    pub status: Status,
-    pub customer: Option<String>,
-    pub metadata: BTreeMap<String, String>,
-    /// Ids of its refunds, oldest first.
-    pub refunds: Vec<String>,
-    /// Unix seconds.
-    pub created: i64,
-}
-
-/// A refund in the books.
-#[derive(Clone, Debug)]
-pub struct RefundEntry {
-    pub id: String,
-    pub payment_intent: String,
-    pub amount: i64,
-    pub currency: String,
-    /// `pending`, `succeeded` or `failed`.
-    pub status: String,
-    pub metadata: BTreeMap<String, String>,
-    /// Unix seconds.
-    pub created: i64,
-}
-
 struct Shared {
-    state: Mutex<state::State>,
+    state: Mutex<State>,
     wake: Notify,
 }
 
@@ -223,11 +190,12 @@ pub struct Stripe(Arc<Shared>);
 impl Stripe {
     /// Opens a sandbox, with all that its database holds.
     pub fn open(settings: Settings) -> Result<Stripe, Error> {
-        let state = Mutex::new(state::State::open(settings)?);
+        let state = Mutex::new(State::open(settings)?);
         Ok(Stripe(Arc::new(Shared { state, wake: Notify::new() })))
     }
 
-    /// The API under `/v1` and the pages. Timers and webhooks run only in [`Stripe::serve`].
+    /// The API under `/v1` and the pages. Timers and webhooks run only in [`Stripe::serve`], or by
+    /// [`Stripe::run_timers`] and [`Stripe::take_webhooks`].
     pub fn router(&self) -> axum::Router {
         http::router(self.clone())
     }
@@ -295,39 +263,58 @@ impl Stripe {
         self.state().undelivered_count()
     }
 
-    /// All intents and refunds.
-    pub fn books(&self) -> Books {
-        let state = self.state();
-        let intents = state.intents.all().iter().map(|intent| IntentEntry {
-            id: intent.id.clone(),
-            amount: intent.amount,
-            amount_capturable: intent.amount_capturable,
-            amount_received: intent.amount_received,
-            currency: intent.currency.clone(),
-            status: intent.status,
-            customer: intent.customer.clone(),
-            metadata: intent.metadata.clone(),
-            refunds: intent.refunds.iter().map(|row| state.refunds[*row].id.clone()).collect(),
-            created: intent.created,
-        });
-        let refunds = state.refunds.all().iter().map(|refund| RefundEntry {
-            id: refund.id.clone(),
-            payment_intent: refund.payment_intent.clone(),
-            amount: refund.amount,
-            currency: refund.currency.clone(),
-            status: refund.status.clone(),
-            metadata: refund.metadata.clone(),
-            created: refund.created,
-        });
-        Books { intents: intents.collect(), refunds: refunds.collect() }
+    /// An issuer takes back all that was captured and not refunded, as for a fraud. Gives the dispute's id; `None` if
+    /// nothing was captured, nothing of it is left, or it was disputed before.
+    pub fn dispute(&self, payment_intent: &str) -> Option<String> {
+        self.outside(|state| {
+            let row = disputes::open(state, state.intents.find(payment_intent)?)?;
+            Some(state.disputes[row].id.clone())
+        })
     }
 
-    fn state(&self) -> MutexGuard<'_, state::State> {
+    /// The issuer decides an intent's dispute. Gives the dispute's id; `None` if there is none that is open.
+    pub fn close_dispute(&self, payment_intent: &str, won: bool) -> Option<String> {
+        self.outside(|state| {
+            let row = disputes::of_intent(state, payment_intent).filter(|row| disputes::is_open(state, *row))?;
+            disputes::decide(state, row, won);
+            Some(state.disputes[row].id.clone())
+        })
+    }
+
+    /// Takes out every webhook that waits, due or not, in the order of their events. They count as delivered. For a
+    /// driver that delivers them itself, without [`Stripe::serve`]; only where there is a `webhook_url` do any wait.
+    pub fn take_webhooks(&self) -> Vec<Webhook> {
+        self.outside(State::take_webhooks)
+    }
+
+    /// Runs every timer that is due by the clock now, and tells whether there was one; [`Stripe::serve`] does so by
+    /// itself.
+    pub fn run_timers(&self) -> bool {
+        self.outside(State::run_timers)
+    }
+
+    /// All that the provider knows of money.
+    pub fn books(&self) -> Books {
+        Books::of(&self.state())
+    }
+
+    /// Does what no call asked for, and writes it.
+    fn outside<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        self.with(|state| {
+            state.now_ms = (state.settings.clock)();
+            state.cause = None;
+            let done = act(state);
+            webhooks::flush(state);
+            done
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().expect("no call panics while it holds the state")
     }
 
     /// Does something with the state, and wakes the loop if that made something due sooner.
-    fn with<T>(&self, act: impl FnOnce(&mut state::State) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let before = state.next_due_ms();
         let done = act(&mut state);

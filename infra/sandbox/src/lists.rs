@@ -8,7 +8,7 @@ use crate::form::Form;
 use crate::objects::Kind;
 use crate::state::{State, Told};
 use crate::table::Page;
-use crate::{customers, intents, refunds};
+use crate::{customers, disputes, intents, refunds};
 
 const EVENT_TYPES_MAX: usize = 20;
 
@@ -20,6 +20,11 @@ pub(crate) fn intents(state: &State, form: Form) -> Result<Done, ApiError> {
 /// `GET /v1/refunds`.
 pub(crate) fn refunds(state: &State, form: Form) -> Result<Done, ApiError> {
     Ok(listed(state, "/v1/refunds", Kind::Refund, refunds::list(state, form)?))
+}
+
+/// `GET /v1/disputes`.
+pub(crate) fn disputes(state: &State, form: Form) -> Result<Done, ApiError> {
+    Ok(listed(state, "/v1/disputes", Kind::Dispute, disputes::list(state, form)?))
 }
 
 /// `GET /v1/payment_methods`, or those of the customer in the path.
@@ -60,20 +65,12 @@ pub(crate) fn events(state: &State, mut form: Form) -> Result<Done, ApiError> {
     if types.len() > EVENT_TYPES_MAX {
         return Err(ApiError::invalid(format!("You can filter by up to {EVENT_TYPES_MAX} types.")).param("types"));
     }
-    let end = match &wanted.after {
-        None => state.events.len(),
-        Some(id) => {
-            let missing = || ApiError::no_such(400, "event", id, "starting_after");
-            state.events.iter().rposition(|told| told.id == *id).ok_or_else(missing)?
-        }
-    };
+    let find = |id: &str| state.events.iter().rposition(|told| told.id == id);
     let matches = |told: &Told| {
         wanted.spans(told.created) && (types.is_empty() || types.iter().any(|kind| kind_matches(kind, &told.r#type)))
     };
-    let found = (0..end).rev().filter(|at| matches(&state.events[*at])).take(wanted.limit + 1);
-    let mut rows: Vec<usize> = found.collect();
-    let more = rows.len() > wanted.limit;
-    rows.truncate(wanted.limit);
+    let rows = (0..state.events.len()).rev();
+    let (rows, more) = wanted.select("event", find, rows, |at| matches(&state.events[at]))?;
     Ok(page("/v1/events", rows.into_iter().map(|at| shown(state, at)).collect(), more))
 }
 

@@ -8,8 +8,8 @@ use sandbox::{Settings, Stripe};
 use tokio::net::TcpListener;
 
 const USAGE: &str = "usage: sandbox [--listen 127.0.0.1:PORT] [--data FILE] [--secret-key KEY] [--publishable-key KEY]
-               [--webhook-secret SECRET] [--webhook-url URL] [--events a,b,…] [--hang SECONDS]
-               [--refund-settles SECONDS]
+               [--read-only-key KEY] [--webhook-secret SECRET] [--webhook-url URL] [--events a,b,…]
+               [--hang SECONDS] [--refund-settles SECONDS]
 Speaks the part of Stripe's API that Boxoffice uses. Without --data it forgets everything at its end.";
 
 fn main() -> ExitCode {
@@ -40,6 +40,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(String, Setting
             "--data" => settings.database = Some(PathBuf::from(value)),
             "--secret-key" => settings.secret_key = value,
             "--publishable-key" => settings.publishable_key = value,
+            "--read-only-key" => settings.read_only_key = Some(value),
             "--webhook-secret" => settings.webhook_secret = value,
             "--webhook-url" => settings.webhook_url = Some(value),
             "--events" => settings.enabled_events = value.split(',').map(str::to_owned).collect(),

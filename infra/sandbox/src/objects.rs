@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::cards::{Card, card};
+use crate::disputes::EVIDENCE;
 use crate::form::Metadata;
 
-/// The kinds of objects, in the order of their rows in the database.
+/// The kinds of objects, and the numbers of their kinds of records in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Intent = 1,
@@ -20,6 +21,7 @@ pub(crate) enum Kind {
     Setup = 5,
     Method = 6,
     Txn = 7,
+    Dispute = 12,
 }
 
 /// What all objects have in common.
@@ -173,6 +175,8 @@ pub(crate) struct Charge {
     pub(crate) customer: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) disputed: bool,
+    /// Id of its dispute.
+    pub(crate) dispute: Option<String>,
     pub(crate) failure_code: Option<String>,
     pub(crate) failure_message: Option<String>,
     pub(crate) metadata: Metadata,
@@ -190,7 +194,7 @@ object!(Charge, Charge, "charge", nulls [
     "failure_balance_transaction" "fraud_details" "on_behalf_of" "receipt_email" "receipt_number" "receipt_url"
     "review" "shipping" "source" "source_transfer" "statement_descriptor" "statement_descriptor_suffix"
     "transfer_data" "transfer_group"
-], hidden ["token"],
+], hidden ["dispute" "token"],
 fn complete(&self, wire: &mut Map<String, Value>) {
     wire.insert("billing_details".to_owned(), billing_details());
     wire.insert("payment_method_details".to_owned(), json!({"type": "card", "card": card_details(&self.token)}));
@@ -329,29 +333,111 @@ object!(
 );
 
 /// A movement of the account's balance.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Txn {
     pub(crate) id: String,
     pub(crate) amount: i64,
     pub(crate) created: i64,
     pub(crate) currency: String,
+    pub(crate) description: Option<String>,
     pub(crate) fee: i64,
+    /// Where it says more than `type`.
+    pub(crate) reporting_category: Option<String>,
     pub(crate) source: String,
     pub(crate) r#type: String,
 }
 
-object!(Txn, Txn, "balance_transaction", nulls ["description" "exchange_rate"], hidden [],
+impl Txn {
+    /// What it is in Stripe's reports, which tell a dispute from other adjustments.
+    pub(crate) fn category(&self) -> &str {
+        self.reporting_category.as_deref().unwrap_or(&self.r#type)
+    }
+}
+
+object!(Txn, Txn, "balance_transaction", nulls ["exchange_rate"], hidden [],
 fn complete(&self, wire: &mut Map<String, Value>) {
     wire.remove("livemode");
+    let what = if self.category() == "dispute" { "Dispute fee" } else { "Stripe processing fees" };
     let details = match self.fee {
         0 => json!([]),
         fee => json!([{"amount": fee, "application": null, "currency": self.currency,
-            "description": "Stripe processing fees", "type": "stripe_fee"}]),
+            "description": what, "type": "stripe_fee"}]),
     };
     for (name, value) in [("net", json!(self.amount - self.fee)), ("fee_details", details),
         ("available_on", json!(self.created)), ("balance_type", json!("payments")), ("status", json!("available")),
-        ("reporting_category", json!(self.r#type))] {
+        ("reporting_category", json!(self.category()))] {
+        wire.insert(name.to_owned(), value);
+    }
+});
+
+/// Where a dispute stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStatus {
+    #[default]
+    NeedsResponse,
+    UnderReview,
+    Won,
+    Lost,
+}
+
+impl DisputeStatus {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DisputeStatus::NeedsResponse => "needs_response",
+            DisputeStatus::UnderReview => "under_review",
+            DisputeStatus::Won => "won",
+            DisputeStatus::Lost => "lost",
+        }
+    }
+}
+
+/// Money that an issuer took back for its card holder.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Dispute {
+    pub(crate) id: String,
+    pub(crate) amount: i64,
+    /// Copies: a movement never changes.
+    pub(crate) balance_transactions: Vec<Txn>,
+    pub(crate) charge: String,
+    pub(crate) created: i64,
+    pub(crate) currency: String,
+    pub(crate) due_by: i64,
+    /// What was given, by the names of [`crate::disputes::EVIDENCE`].
+    pub(crate) evidence: Metadata,
+    pub(crate) metadata: Metadata,
+    /// Whether the evidence came after `due_by`.
+    pub(crate) past_due: bool,
+    pub(crate) payment_intent: String,
+    pub(crate) reason: String,
+    pub(crate) status: DisputeStatus,
+    pub(crate) submission_count: u32,
+    /// Name of the test method, which names the network.
+    pub(crate) token: String,
+}
+
+object!(Dispute, Dispute, "dispute", nulls [
+    "intended_submission_method"
+], hidden ["due_by" "past_due" "submission_count" "token"],
+fn complete(&self, wire: &mut Map<String, Value>) {
+    let given = |name: &str| (name.to_owned(), json!(self.evidence.get(name)));
+    let mut evidence: Map<String, Value> = EVIDENCE.into_iter().map(given).collect();
+    evidence.insert("enhanced_evidence".to_owned(), json!({}));
+    let method = if self.submission_count == 0 { "not_submitted" } else { "manual" };
+    let details = json!({"due_by": self.due_by, "enhanced_eligibility": {}, "has_evidence": !self.evidence.is_empty(),
+        "past_due": self.past_due, "submission_count": self.submission_count, "submission_method": method});
+    let Card { brand, .. } = card(&self.token).expect("only test methods become objects");
+    // Each network's word for fraud where the card was not present.
+    let code = if brand == "mastercard" { "4837" } else { "10.4" };
+    let method = json!({"type": "card", "card": {"brand": brand, "case_type": "chargeback", "network": brand,
+        "network_reason_code": code}});
+    let txns: Vec<Value> = self.balance_transactions.iter().map(render).collect();
+    for (name, value) in [("balance_transactions", json!(txns)), ("evidence", json!(evidence)),
+        ("evidence_details", details), ("enhanced_eligibility_types", json!([])),
+        ("is_charge_refundable", json!(self.status == DisputeStatus::Won)), ("payment_method_details", method)] {
         wire.insert(name.to_owned(), value);
     }
 });

@@ -51,7 +51,7 @@ pub(crate) async fn script() -> Response {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("pages/pay.js")).into_response()
 }
 
-/// `GET /`: the latest intents and refunds.
+/// `GET /`: the latest intents, refunds and disputes.
 pub(crate) async fn books(State(stripe): State<Stripe>) -> Response {
     let state = stripe.state();
     let mut intents = String::new();
@@ -71,11 +71,22 @@ pub(crate) async fn books(State(stripe): State<Stripe>) -> Response {
         let amount = readable(refund.amount, &refund.currency);
         refunds.push_str(&row(&[&refund.id, &refund.status, &amount, &refund.payment_intent]));
     }
-    let counts = format!("{} intents, {} refunds", state.intents.all().len(), state.refunds.all().len());
-    page(
-        StatusCode::OK,
-        &fill(BOOKS, &[("counts", &counts)]).replace("{{{intents}}}", &intents).replace("{{{refunds}}}", &refunds),
-    )
+    let mut disputes = String::new();
+    for dispute in state.disputes.all().iter().rev().take(ROWS_MAX) {
+        let amount = readable(dispute.amount, &dispute.currency);
+        disputes.push_str(&row(&[&dispute.id, dispute.status.as_str(), &amount, &dispute.payment_intent]));
+    }
+    let counts = format!(
+        "{} intents, {} refunds, {} disputes",
+        state.intents.all().len(),
+        state.refunds.all().len(),
+        state.disputes.all().len()
+    );
+    let mut html = fill(BOOKS, &[("counts", &counts)]);
+    for (place, rows) in [("{{{intents}}}", intents), ("{{{refunds}}}", refunds), ("{{{disputes}}}", disputes)] {
+        html = html.replace(place, &rows);
+    }
+    page(StatusCode::OK, &html)
 }
 
 /// `GET /pay/{id}`: a person plays the buyer.

@@ -2,7 +2,8 @@
 
 use crate::api::Done;
 use crate::cards::{Behaviour, card};
-use crate::charges;
+use crate::charges::{self, Flow};
+use crate::disputes;
 use crate::error::ApiError;
 use crate::form::{Form, Metadata};
 use crate::money;
@@ -98,6 +99,10 @@ fn refundable(state: &State, intent: Option<String>, charge: Option<String>) -> 
             .param("payment_intent")
             .began()
     })?;
+    if disputes::stands(state, charge) {
+        let message = format!("Charge {} has been charged back; cannot issue a refund.", state.charges[charge].id);
+        return Err(ApiError::state(message, "charge_disputed"));
+    }
     Ok((at, charge))
 }
 
@@ -106,13 +111,16 @@ fn book(state: &mut State, row: usize) {
     let refund = &state.refunds[row];
     let (amount, id) = (refund.amount, refund.id.clone());
     let at = intent_of(state, row);
-    let txn = charges::movement(state, -amount, 0, id, "refund", at);
+    let txn = charges::movement(state, Flow::Refund, -amount, 0, id, at);
     let refund = state.refunds.edit(row);
     (refund.status, refund.balance_transaction) = ("succeeded".to_owned(), Some(txn));
 }
 
-/// A pending refund has come through.
+/// A pending refund has come through, unless the issuer took the money meanwhile.
 pub(crate) fn succeed(state: &mut State, row: usize) {
+    if state.refunds[row].status != "pending" {
+        return;
+    }
     book(state, row);
     tell(state, "refund.updated", row);
     tell(state, "charge.refund.updated", row);
@@ -122,14 +130,27 @@ pub(crate) fn succeed(state: &mut State, row: usize) {
 pub(crate) fn fail(state: &mut State, row: usize) {
     let (amount, id) = (state.refunds[row].amount, state.refunds[row].id.clone());
     let at = intent_of(state, row);
-    let txn = charges::movement(state, amount, 0, id, "refund_failure", at);
+    let txn = charges::movement(state, Flow::RefundFailure, amount, 0, id, at);
+    undo(state, row, at, "expired_or_canceled_card", Some(txn));
+}
+
+/// Refunds of a disputed charge that are still pending fail: the issuer gives the money back instead. No money moved.
+pub(crate) fn yield_to_dispute(state: &mut State, at: usize) {
+    for row in state.intents[at].refunds.clone() {
+        if state.refunds[row].status == "pending" {
+            undo(state, row, at, "charge_for_pending_refund_disputed", None);
+        }
+    }
+}
+
+fn undo(state: &mut State, row: usize, at: usize, reason: &str, txn: Option<String>) {
     let charge = charges::latest_charge(state, at).expect("what is refunded was charged");
     let charge = state.charges.edit(charge);
-    charge.amount_refunded -= amount;
+    charge.amount_refunded -= state.refunds[row].amount;
     charge.refunded = false;
     let refund = state.refunds.edit(row);
-    (refund.status, refund.failure_balance_transaction) = ("failed".to_owned(), Some(txn));
-    refund.failure_reason = Some("expired_or_canceled_card".to_owned());
+    (refund.status, refund.failure_balance_transaction) = ("failed".to_owned(), txn);
+    refund.failure_reason = Some(reason.to_owned());
     for event in ["refund.failed", "refund.updated", "charge.refund.updated"] {
         tell(state, event, row);
     }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::idempotency::{Replay, Replays};
-use crate::objects::{Charge, Customer, Intent, Kind, Method, Object, Refund, Setup, Txn, render};
-use crate::store::{DELIVERY, EVENT, Store, TIMER, Write};
+use crate::objects::{Charge, Customer, Dispute, Intent, Kind, Method, Object, Refund, Setup, Txn, render};
+use crate::store::{DELIVERY, DRAWN, EVENT, Store, TIMER, Write};
 use crate::table::Table;
-use crate::{Error, Settings, intents, refunds};
+use crate::{Error, Settings, Webhook, intents, refunds};
 
 /// The version whose shapes these are.
 pub(crate) const API_VERSION: &str = "2026-10-28.endive";
 /// How many events are kept; Stripe keeps them for 30 days.
 const EVENTS_KEPT_MAX: usize = 10_000;
 const ID_CHARS: usize = 24;
+const HASH_BYTES: usize = 32;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Something that happens later.
@@ -58,6 +60,7 @@ pub(crate) struct State {
     pub(crate) setups: Table<Setup>,
     pub(crate) methods: Table<Method>,
     pub(crate) txns: Table<Txn>,
+    pub(crate) disputes: Table<Dispute>,
     pub(crate) events: VecDeque<Told>,
     /// Number of the first event in `events`.
     pub(crate) events_base: u64,
@@ -80,6 +83,9 @@ pub(crate) struct State {
     pub(crate) broken: bool,
     /// How long every answer is held back.
     pub(crate) delay_ms: i64,
+    /// How many random choices were made of the seed, and how many of them the database knows of.
+    drawn: u64,
+    drawn_kept: u64,
     writes: Vec<Write>,
     store: Option<Store>,
 }
@@ -96,6 +102,7 @@ impl State {
             setups: table(store.as_ref())?,
             methods: table(store.as_ref())?,
             txns: table(store.as_ref())?,
+            disputes: table(store.as_ref())?,
             events: VecDeque::new(),
             events_base: 0,
             replays: Replays::default(),
@@ -109,6 +116,8 @@ impl State {
             down: false,
             broken: false,
             delay_ms: 0,
+            drawn: 0,
+            drawn_kept: 0,
             writes: Vec::new(),
             base_url: String::new(),
             now_ms,
@@ -150,6 +159,10 @@ impl State {
             self.timers.insert((due, id, timer));
             self.next_timer = self.next_timer.max(id + 1);
         }
+        for (_, body) in store.load(DRAWN)? {
+            self.drawn = serde_json::from_str(&body)?;
+            self.drawn_kept = self.drawn;
+        }
         let mut replays: Vec<(String, Replay)> = Vec::new();
         for (key, body) in store.load_replays()? {
             replays.push((key, serde_json::from_str(&body)?));
@@ -167,11 +180,24 @@ impl State {
     }
 
     /// A new id with this prefix.
-    pub(crate) fn id(&self, prefix: &str) -> String {
+    pub(crate) fn id(&mut self, prefix: &str) -> String {
         let mut id = String::with_capacity(prefix.len() + ID_CHARS);
         id.push_str(prefix);
-        id.extend(random::<ID_CHARS>().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])));
+        let random: [u8; ID_CHARS] = self.random();
+        id.extend(random.map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])));
         id
+    }
+
+    /// Bytes that nobody can guess; with a seed, the next ones that follow from it.
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let Some(seed) = self.settings.seed else { return unguessable() };
+        let mut bytes = [0; N];
+        for block in bytes.chunks_mut(HASH_BYTES) {
+            let hash = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(self.drawn.to_be_bytes()).finalize();
+            block.copy_from_slice(&hash[..block.len()]);
+            self.drawn += 1;
+        }
+        bytes
     }
 
     /// Notes an event, and sends it where it is asked for.
@@ -209,6 +235,18 @@ impl State {
         self.delete(DELIVERY, event);
         self.undelivered.remove(&event);
         self.forget_event(event);
+    }
+
+    /// Strikes every webhook that waits off, and gives them in the order of their events.
+    pub(crate) fn take_webhooks(&mut self) -> Vec<Webhook> {
+        let mut waiting: Vec<Delivery> = std::mem::take(&mut self.deliveries).into_values().collect();
+        waiting.sort_by_key(|delivery| delivery.event);
+        let taken = waiting.into_iter().map(|delivery| {
+            self.delivered(delivery.event);
+            let told: Told = serde_json::from_str(&delivery.body).expect("an event is written as JSON");
+            Webhook { kind: told.r#type, body: delivery.body.to_string() }
+        });
+        taken.collect()
     }
 
     /// How many webhooks wait or are under way.
@@ -272,6 +310,7 @@ impl State {
             "seti" => self.setups.get(id).map(render),
             "pm" => self.methods.get(id).map(render),
             "txn" => self.txns.get(id).map(render),
+            "du" => self.disputes.get(id).map(render),
             _ => None,
         }
     }
@@ -286,6 +325,7 @@ impl State {
             Kind::Setup => render(&self.setups[at]),
             Kind::Method => render(&self.methods[at]),
             Kind::Txn => render(&self.txns[at]),
+            Kind::Dispute => render(&self.disputes[at]),
         }
     }
 
@@ -326,6 +366,11 @@ impl State {
         self.setups.flush(kept, &mut self.writes);
         self.methods.flush(kept, &mut self.writes);
         self.txns.flush(kept, &mut self.writes);
+        self.disputes.flush(kept, &mut self.writes);
+        if kept && self.drawn != self.drawn_kept {
+            self.writes.push(Write::Put(DRAWN, 0, self.drawn.to_string()));
+            self.drawn_kept = self.drawn;
+        }
         if let Some(store) = self.store.as_mut().filter(|_| !self.writes.is_empty()) {
             store.apply(&self.writes)?;
             self.writes.clear();
@@ -336,7 +381,7 @@ impl State {
 
 /// Bytes that nobody can guess.
 #[expect(clippy::disallowed_methods, reason = "the sandbox stands for another company, which has its own randomness")]
-pub(crate) fn random<const N: usize>() -> [u8; N] {
+fn unguessable<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system gives random bytes");
     bytes

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-/// What a record is. Objects use [`crate::objects::Kind`], 1 to 7.
+/// What a record is. Objects use [`crate::objects::Kind`], 1 to 7 and 12.
 pub(crate) const EVENT: i64 = 8;
 pub(crate) const TIMER: i64 = 10;
 pub(crate) const DELIVERY: i64 = 11;
+/// How many random choices were made of the seed.
+pub(crate) const DRAWN: i64 = 13;
 
 /// Numbered records are one b-tree with rows in their leaves, which holds bodies of 2 KB without overflow pages.
 const SCHEMA: &str = "

@@ -72,10 +72,11 @@ impl<T> Index<usize> for Table<T> {
     }
 }
 
-/// What every list takes: `limit`, `starting_after` and `created`.
+/// What every list takes: `limit`, `starting_after` or `ending_before`, and `created`.
 pub(crate) struct Page {
-    pub(crate) limit: usize,
-    pub(crate) after: Option<String>,
+    limit: usize,
+    after: Option<String>,
+    before: Option<String>,
     from: i64,
     to: i64,
 }
@@ -87,7 +88,12 @@ impl Page {
             let message = format!("Invalid limit: must be between 1 and {PAGE_MAX}");
             return Err(ApiError::invalid(message).code("parameter_invalid_integer").param("limit"));
         };
-        let mut page = Page { limit, after: form.text("starting_after")?, from: i64::MIN, to: i64::MAX };
+        let (after, before) = (form.text("starting_after")?, form.text("ending_before")?);
+        if after.is_some() && before.is_some() {
+            let message = "You may only specify one of these parameters: ending_before, starting_after.";
+            return Err(ApiError::invalid(message));
+        }
+        let mut page = Page { limit, after, before, from: i64::MIN, to: i64::MAX };
         if let Some(exactly) = form.integer("created")? {
             (page.from, page.to) = (exactly, exactly);
         }
@@ -113,21 +119,40 @@ impl Page {
     pub(crate) fn pick<T: Object>(
         &self,
         table: &Table<T>,
-        rows: impl Iterator<Item = usize>,
+        rows: impl DoubleEndedIterator<Item = usize>,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<(Vec<usize>, bool), ApiError> {
-        let before = match &self.after {
-            None => usize::MAX,
-            Some(id) => table.find(id).ok_or_else(|| ApiError::no_such(400, T::NAME, id, "starting_after"))?,
+        let fits = |at: usize| self.spans(table[at].created()) && wanted(&table[at]);
+        self.select(T::NAME, |id| table.find(id), rows, fits)
+    }
+
+    /// The same for anything that has rows: `find` gives the row of the object that a cursor names.
+    ///
+    /// Nothing is concluded from the order of times, since a clock may have been set back between two objects.
+    pub(crate) fn select(
+        &self,
+        name: &str,
+        find: impl Fn(&str) -> Option<usize>,
+        rows: impl DoubleEndedIterator<Item = usize>,
+        fits: impl Fn(usize) -> bool,
+    ) -> Result<(Vec<usize>, bool), ApiError> {
+        let row = |id: &str, param: &str| find(id).ok_or_else(|| ApiError::no_such(400, name, id, param));
+        let mut picked: Vec<usize> = match &self.before {
+            Some(id) => {
+                let end = row(id, "ending_before")?;
+                rows.rev().filter(|at| *at > end && fits(*at)).take(self.limit + 1).collect()
+            }
+            None => {
+                let start = self.after.as_deref().map(|id| row(id, "starting_after")).transpose()?;
+                let older = |at: usize| start.is_none_or(|start| at < start);
+                rows.filter(|at| older(*at) && fits(*at)).take(self.limit + 1).collect()
+            }
         };
-        let mut picked: Vec<usize> = rows
-            .filter(|at| *at < before)
-            .take_while(|at| table[*at].created() >= self.from)
-            .filter(|at| self.spans(table[*at].created()) && wanted(&table[*at]))
-            .take(self.limit + 1)
-            .collect();
         let more = picked.len() > self.limit;
         picked.truncate(self.limit);
+        if self.before.is_some() {
+            picked.reverse();
+        }
         Ok((picked, more))
     }
 }

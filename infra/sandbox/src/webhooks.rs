@@ -18,7 +18,7 @@ const TIMEOUT_SECONDS: u64 = 10;
 const IDLE_MS_MAX: i64 = 60_000;
 
 /// The events that an endpoint can ask for.
-pub const EVENTS: [&str; 14] = [
+pub const EVENTS: [&str; 19] = [
     "payment_intent.created",
     "payment_intent.amount_capturable_updated",
     "payment_intent.succeeded",
@@ -28,6 +28,11 @@ pub const EVENTS: [&str; 14] = [
     "payment_intent.processing",
     "charge.refunded",
     "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_reinstated",
     "refund.created",
     "refund.updated",
     "refund.failed",
@@ -42,6 +47,15 @@ pub fn signature(secret: &str, at_seconds: i64, body: &str) -> String {
     mac.update(body.as_bytes());
     let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("t={at_seconds},v1={hex}")
+}
+
+/// A webhook that the caller delivers itself; [`signature`] signs its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Type of the event, of [`EVENTS`].
+    pub kind: String,
+    /// The event as JSON, the same each time it is delivered.
+    pub body: String,
 }
 
 /// Sends webhooks and runs timers, until it is dropped.
@@ -111,7 +125,8 @@ async fn attempt(stripe: Stripe, client: reqwest::Client, delivery: Delivery) {
     }
 }
 
-fn flush(state: &mut State) {
+/// Writes what changed while nobody waits for an answer.
+pub(crate) fn flush(state: &mut State) {
     if let Err(error) = state.flush() {
         tracing::error!(%error, "the sandbox cannot write its database");
     }

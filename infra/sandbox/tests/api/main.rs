@@ -1,150 +1,15 @@
 //! The sandbox through its own door: states, errors, idempotency, webhooks, restart.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+mod balance;
+mod disputes;
+mod driver;
+mod harness;
+
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use sandbox::{Settings, Status, Stripe, signature};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-const SECRET: &str = "sk_test_boxoffice";
-const PUBLIC: &str = "pk_test_boxoffice";
-const WAIT_STEPS_MAX: usize = 1_000;
-const WAIT_STEP: Duration = Duration::from_millis(10);
-
-/// A running sandbox and a client of it.
-struct Running {
-    stripe: Stripe,
-    client: reqwest::Client,
-    url: String,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<()>,
-}
-
-/// An answer: status, headers, body.
-struct Answer(u16, HeaderMap, Value);
-
-impl Answer {
-    fn code(&self) -> &str {
-        self.2["error"]["code"].as_str().unwrap_or_default()
-    }
-}
-
-async fn start(settings: Settings) -> Running {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let stripe = Stripe::open(settings).expect("opens");
-    let (stop, stopped) = oneshot::channel();
-    let serving = stripe.clone().serve(listener, async {
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(async { serving.await.expect("serves") });
-    Running { stripe, client: reqwest::Client::builder().no_proxy().build().expect("a client"), url, stop, server }
-}
-
-fn quick() -> Settings {
-    Settings {
-        retry_delays: vec![Duration::from_millis(20); 3],
-        refund_settles_after: Duration::from_millis(30),
-        hang: Duration::from_millis(300),
-        ..Settings::default()
-    }
-}
-
-impl Running {
-    async fn call(&self, key: &str, idempotency: Option<&str>, method: &str, path: &str, body: &str) -> Answer {
-        let method = method.parse().expect("a method");
-        let mut request = self.client.request(method, format!("{}/v1/{path}", self.url)).basic_auth(key, Some(""));
-        if !body.is_empty() {
-            request = request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
-        }
-        if let Some(idempotency) = idempotency {
-            request = request.header("idempotency-key", idempotency);
-        }
-        let answer = request.send().await.expect("an answer");
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Answer(status, headers, answer.json().await.expect("JSON"))
-    }
-
-    async fn post(&self, path: &str, body: &str) -> Answer {
-        self.call(SECRET, None, "POST", path, body).await
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.call(SECRET, None, "GET", path, "").await
-    }
-
-    /// A new intent to be captured by hand; gives its id.
-    async fn intent(&self, more: &str) -> String {
-        let body = format!("amount=1000&currency=usd&capture_method=manual&payment_method_types[]=card&{more}");
-        let answer = self.post("payment_intents", &body).await;
-        id(answer.2.get("error").map_or(&answer.2, |error| &error["payment_intent"]))
-    }
-
-    async fn status(&self, id: &str) -> String {
-        text(&self.get(&format!("payment_intents/{id}")).await.2["status"])
-    }
-
-    async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        for _ in 0..WAIT_STEPS_MAX {
-            if holds().await {
-                return;
-            }
-            tokio::time::sleep(WAIT_STEP).await;
-        }
-        panic!("waited too long until {what}");
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn id(value: &Value) -> String {
-    let id = text(&value["id"]);
-    assert!(!id.is_empty(), "no id in {value}");
-    id
-}
-
-/// What a receiver of webhooks got: type of the event, and the body.
-type Inbox = Arc<Mutex<Vec<(String, String)>>>;
-
-/// Receives webhooks, verifies them, and refuses the first few.
-async fn receiver(refuse: usize) -> (String, Inbox) {
-    type Shared = (Inbox, Arc<Mutex<usize>>);
-    async fn receive(State((inbox, refusals)): State<Shared>, headers: HeaderMap, body: String) -> StatusCode {
-        let header = headers["stripe-signature"].to_str().expect("text");
-        let at = header.strip_prefix("t=").and_then(|rest| rest.split(',').next()?.parse().ok()).expect("a time");
-        assert_eq!(header, signature("whsec_boxoffice", at, &body));
-        let event: Value = serde_json::from_str(&body).expect("JSON");
-        inbox.lock().expect("unpoisoned").push((text(&event["type"]), body));
-        let mut refusals = refusals.lock().expect("unpoisoned");
-        match *refusals {
-            0 => StatusCode::OK,
-            _ => {
-                *refusals -= 1;
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-        }
-    }
-    let inbox = Inbox::default();
-    let shared: Shared = (Arc::clone(&inbox), Arc::new(Mutex::new(refuse)));
-    let router = axum::Router::new().route("/", axum::routing::post(receive)).with_state(shared);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    tokio::spawn(async { axum::serve(listener, router).await.expect("serves") });
-    (url, inbox)
-}
-
-fn types(inbox: &Inbox) -> Vec<String> {
-    inbox.lock().expect("unpoisoned").iter().map(|(kind, _)| kind.clone()).collect()
-}
+use harness::{Disk, PUBLIC, READ_ONLY, SECRET, id, quick, receiver, start, text, types};
+use sandbox::{Settings, Status};
+use serde_json::json;
 
 #[tokio::test]
 async fn each_method_leads_where_it_says() {
@@ -217,11 +82,11 @@ async fn bad_requests_are_refused() {
         assert!(answer.1["request-id"].to_str().expect("text").starts_with("req_"));
     }
     for (key, path, status) in
-        [("sk_test_wrong", &*own, 401), (PUBLIC, &own, 400), (PUBLIC, "refunds", 401), ("rk_test_boxoffice", &own, 200)]
+        [("sk_test_wrong", &*own, 401), (PUBLIC, &own, 400), (PUBLIC, "refunds", 401), (READ_ONLY, &own, 200)]
     {
         assert_eq!(running.call(key, None, "GET", path, "").await.0, status, "{key} {path}");
     }
-    assert_eq!(running.call("rk_test_boxoffice", None, "POST", "customers", "").await.0, 403);
+    assert_eq!(running.call(READ_ONLY, None, "POST", "customers", "").await.0, 403);
     assert_eq!(running.post("customers", &format!("name={}", "x".repeat(70_000))).await.0, 413);
 }
 
@@ -324,37 +189,6 @@ async fn a_webhook_nobody_takes_is_given_up() {
     running.intent("").await;
     running.until("given up", async || running.stripe.webhooks_pending() == 0).await;
     assert_eq!(types(&inbox).len(), 4);
-}
-
-/// A database in a directory of its own, which goes with it.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn new(name: &str) -> Disk {
-        let directory = std::env::temp_dir().join(format!("sandbox-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory");
-        Disk(directory)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("stripe.db")
-    }
-
-    /// The files as they are now: what a process killed here would leave.
-    fn copy(&self, name: &str) -> Disk {
-        let copy = Disk::new(name);
-        for entry in std::fs::read_dir(&self.0).expect("a directory") {
-            let from = entry.expect("an entry").path();
-            std::fs::copy(&from, copy.0.join(Path::new(from.file_name().expect("a name")))).expect("copies");
-        }
-        copy
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[tokio::test]
