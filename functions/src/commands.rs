@@ -15,6 +15,9 @@ pub enum Command {
     /// The provider says that a refund changed.
     #[serde(rename = "payment.refund_changed")]
     RefundChanged { payment: String, refund: RefundId },
+    /// The provider says that a payment is disputed, or how that ended.
+    #[serde(rename = "payment.dispute_changed")]
+    DisputeChanged { payment: String },
     /// An order is due: its hold ended, or something about it was left half-way.
     #[serde(rename = "order.due")]
     OrderDue { buyer: UserId, order: OrderId },

@@ -5,6 +5,7 @@ mod buy;
 mod catalog;
 pub mod commands;
 mod payment_webhook;
+mod reconcile;
 mod refund;
 mod register;
 mod relay;
@@ -56,6 +57,7 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "settle", trigger: Trigger::Queue(|app, body| Box::pin(settle::handle(app, body))) },
     Function { name: "relay", trigger: Trigger::Stream(|app, record| Box::pin(relay::handle(app, record))) },
     Function { name: "sweep", trigger: Trigger::Schedule(|app| Box::pin(sweep::handle(app))) },
+    Function { name: "reconcile", trigger: Trigger::Schedule(|app| Box::pin(reconcile::handle(app))) },
 ];
 
 /// Messages of a batch that one invocation works on at the same time.

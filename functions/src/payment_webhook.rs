@@ -44,6 +44,7 @@ async fn receive(
     let command = match hint {
         Hint::Payment(payment) => Command::PaymentChanged { payment },
         Hint::Refund { payment, refund } => Command::RefundChanged { payment, refund },
+        Hint::Dispute { payment } => Command::DisputeChanged { payment },
         Hint::Nothing => return Ok(StatusCode::NO_CONTENT),
     };
     let sent = app.clients.bus.send(app.config.get("PAYMENTS_QUEUE_URL")?, vec![command.message(0)]).await;

@@ -36,7 +36,7 @@ pub struct RefundIn {
     post, path = "/orders/{id}/refund-quotes", tag = "refunds", security(("bearer" = [])), request_body = RefundIn,
     params(("id" = String, Path)),
     responses((status = 200, body = RefundQuoteOut), (status = 404, description = "`not_found`"),
-        (status = 409, description = "`not_paid`, `ticket_used`, `ticket_refunded`, `event_started`, `nothing_due`"))
+        (status = 409, description = "`not_paid`, `ticket_used`, `ticket_refunded`, `ticket_disputed`, `event_started`, `nothing_due`"))
 )]
 async fn quote(
     State(app): State<App>,
@@ -69,7 +69,7 @@ async fn refunds(
     post, path = "/orders/{id}/refunds", tag = "refunds", security(("bearer" = [])), request_body = RefundIn,
     params(("id" = String, Path), ("Idempotency-Key" = String, Header)),
     responses((status = 201, body = RefundOut), (status = 404, description = "`not_found`"),
-        (status = 409, description = "`not_paid`, `ticket_used`, `ticket_refunded`, `event_started`, `nothing_due`, `idempotency_key_reused`"))
+        (status = 409, description = "`not_paid`, `ticket_used`, `ticket_refunded`, `ticket_disputed`, `event_started`, `nothing_due`, `idempotency_key_reused`"))
 )]
 async fn request_refund(
     State(app): State<App>,

@@ -2,17 +2,19 @@
 //! one call at a time, so that whoever comes after a crash goes on from what is written.
 
 use domain::ids::{OrderId, RefundId, UserId};
-use domain::orders::{Order, OrderSeat, OrderState, Refused, Step, TicketState};
-use domain::payments::{Payment, PaymentStatus, ProviderRefundStatus};
+use domain::orders::{Order, OrderSeat, OrderState, Refund, RefundRefused, Refused, Step, TicketState};
+use domain::payments::{Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
 use domain::seating::Block;
 use platform::App;
 use platform::http::Problem;
-use platform::payments::GatewayError;
+use platform::payments::{GatewayError, NewRefund};
 use platform::store::StoreError;
 use std::collections::BTreeMap;
 
 /// Steps that one drive takes; the longest way, late money for a lost order, has six.
 const STEPS_MAX: usize = 12;
+/// Writes of one order that news of a dispute loses to others before its message is delivered again.
+const DISPUTE_TRIES_MAX: usize = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SagaError {
@@ -22,6 +24,8 @@ pub enum SagaError {
     Gateway(#[from] GatewayError),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    RefundRefused(#[from] RefundRefused),
     #[error("the event of an order is not there")]
     NoEvent,
     #[error("the order does not come to rest")]
@@ -34,6 +38,7 @@ impl From<SagaError> for Problem {
             SagaError::Store(error) => error.into(),
             SagaError::Gateway(error) => provider_problem(&error),
             SagaError::Refused(refused) => crate::views::order_problem(refused),
+            SagaError::RefundRefused(refused) => crate::views::refund_problem(refused),
             SagaError::NoEvent | SagaError::Restless => Problem::internal(error.to_string()),
         }
     }
@@ -123,10 +128,17 @@ async fn take(app: &App, order: &Order, payment: Option<&Payment>, step: Step) -
             release(app, order).await?;
             let captured = payment.expect("this step is for an order with a payment").captured;
             let (next, entry) = order.unadopted(captured, app.now());
-            app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
+            app.orders.save_with_entries(&next, &app.ledger, &[entry]).await?;
             return Ok(next);
         }
         Step::Refund(id) => return refund(app, order, id).await,
+        Step::FinishDispute => {
+            let event = app.catalog.event(order.event).await?.ok_or(SagaError::NoEvent)?;
+            if order.has_lost_dispute() {
+                release_where(app, order, |_, seat| seat.ticket == Some(TicketState::Disputed)).await?;
+            }
+            order.dispute_finished(&event, app.now())?
+        }
     };
     app.orders.save(&next).await?;
     Ok(next)
@@ -156,7 +168,7 @@ async fn settle(app: &App, order: &Order, payment: Option<&Payment>) -> Result<O
         }
     }
     let (next, entry) = order.paid(app.now());
-    app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
+    app.orders.save_with_entries(&next, &app.ledger, &[entry]).await?;
     tracing::info!(order = %order.id, seats = order.seats.len(), amount = order.total().amount, "order paid");
     Ok(next)
 }
@@ -205,8 +217,9 @@ async fn release_where(app: &App, order: &Order, which: impl Fn(u8, &OrderSeat) 
 async fn tidy(app: &App, order: &Order) -> Result<(), SagaError> {
     match order.state {
         OrderState::Expired | OrderState::Cancelled | OrderState::Lost => release(app, order).await,
-        OrderState::Refunding | OrderState::Refunded | OrderState::PartlyRefunded => {
-            release_where(app, order, |_, seat| seat.ticket == Some(TicketState::Refunded)).await
+        OrderState::Paid | OrderState::Refunding | OrderState::Refunded | OrderState::PartlyRefunded => {
+            let is_void = |ticket| matches!(ticket, Some(TicketState::Refunded | TicketState::ChargedBack));
+            release_where(app, order, |_, seat| is_void(seat.ticket)).await
         }
         _ => Ok(()),
     }
@@ -220,8 +233,8 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
     release_where(app, order, |index, _| tickets.contains(&index)).await?;
     let provider_refund = match (&order.payment, refund.amount) {
         (Some(payment), 1..) => {
-            let made = match app.gateway.refund(payment, &refund.provider_key(), refund.money(order.currency)).await {
-                Ok(made) if made.status == ProviderRefundStatus::Accepted => made,
+            let made = match move_back(app, order, payment, refund).await {
+                Ok(Some(made)) if made.status == ProviderRefundStatus::Accepted => made,
                 Ok(_) | Err(GatewayError::Refused(_)) => return refund_failed(app, order, id).await,
                 Err(error) => return Err(error.into()),
             };
@@ -230,20 +243,68 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
         _ => None,
     };
     let (next, entry) = order.refund_done(id, provider_refund, app.now());
-    app.orders.save_with_entry(&next, &app.ledger, &entry).await?;
+    app.orders.save_with_entries(&next, &app.ledger, &[entry]).await?;
     tracing::info!(order = %order.id, refund = %id, amount = refund.amount, "refund done");
     Ok(next)
+}
+
+/// Asks the provider for the money. While the buyer's bank has it, only what was asked for before is looked for: what goes
+/// back twice does not come back.
+async fn move_back(
+    app: &App,
+    order: &Order,
+    payment: &str,
+    refund: &Refund,
+) -> Result<Option<ProviderRefund>, GatewayError> {
+    let (key, amount) = (refund.provider_key(), refund.money(order.currency));
+    if order.is_disputed() {
+        return app.gateway.find_refund(payment, &key).await;
+    }
+    let new = NewRefund { payment, key: &key, amount, buyer: order.buyer, order: order.id };
+    app.gateway.refund(&new).await.map(Some)
 }
 
 /// Writes that the provider could not give money back; a person has to.
 pub async fn refund_failed(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaError> {
     let (next, reversal) = order.refund_failed(id, app.now());
-    match reversal {
-        Some(entry) => app.orders.save_with_entry(&next, &app.ledger, &entry).await?,
-        None => app.orders.save(&next).await?,
-    }
+    app.orders.save_with_entries(&next, &app.ledger, reversal.as_slice()).await?;
     tracing::error!(order = %order.id, refund = %id, "a refund failed at the provider");
     Ok(next)
+}
+
+/// Brings what the provider says of a payment's disputes into its order, and drives that to rest.
+pub async fn disputed(app: &App, mut order: Order, payment: Payment) -> Result<Order, SagaError> {
+    let id = payment.id.clone();
+    if !order.is_booked() {
+        // The news of the capture are on their way, or were lost: it comes first.
+        order = drive_from(app, order, Some(payment)).await?;
+    }
+    if !order.is_booked() {
+        return Ok(order);
+    }
+    for dispute in app.gateway.disputes(&id).await? {
+        order = note_dispute(app, order, &dispute).await?;
+    }
+    let payment = fetch_payment(app, &order).await?;
+    drive_from(app, order, payment).await
+}
+
+async fn note_dispute(app: &App, mut order: Order, dispute: &ProviderDispute) -> Result<Order, SagaError> {
+    for _ in 0..DISPUTE_TRIES_MAX {
+        let Some((next, entries)) = order.dispute_seen(dispute, app.now()) else { return Ok(order) };
+        match app.orders.save_with_entries(&next, &app.ledger, &entries).await {
+            Ok(()) => {
+                tracing::warn!(order = %order.id, dispute = dispute.id, state = ?dispute.state, "an order is disputed");
+                return Ok(next);
+            }
+            // A check-in, a refund or the same news came first.
+            Err(StoreError::Conflict) => {
+                order = app.orders.get(order.buyer, order.id).await?.ok_or(SagaError::Restless)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Busy("one order is written too often".into()).into())
 }
 
 /// An order's seats by the item that locks them, in the one order in which every function visits them.

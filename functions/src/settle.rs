@@ -10,14 +10,13 @@ use domain::ids::{EventId, OrderId, RefundId, UserId};
 use domain::ledger::Cause;
 use domain::orders::{RefundAsk, RefundRefused};
 use domain::payments::{PaymentStatus, ProviderRefundStatus};
-use domain::refunds::Ground;
 use platform::App;
 use platform::payments::GatewayError;
 use platform::store::{LEDGER_SHARDS, StoreError};
 
 /// Orders of a cancelled event that one message works through.
 const PAGE_ORDERS: i32 = 25;
-/// Writes of one order that a refund loses to others before its message is delivered again.
+/// Writes of one order that a refund, or its failure, loses to others before its message is delivered again.
 const WRITE_TRIES_MAX: usize = 5;
 /// Seconds after which the orders of a cancelled event are listed again: twice as long as a settling that had read the
 /// event before it was cancelled may run (`Timeout` of `settle` in template.yaml).
@@ -30,6 +29,7 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
         PaymentsMessage::Command(Command::RefundChanged { payment, refund }) => {
             refund_changed(&app, &payment, refund).await
         }
+        PaymentsMessage::Command(Command::DisputeChanged { payment }) => dispute_changed(&app, &payment).await,
         PaymentsMessage::Command(Command::OrderDue { buyer, order }) => order_due(&app, buyer, order).await,
         PaymentsMessage::Effect(What::RefundRequested { buyer, order, .. }) => {
             saga::drive(&app, buyer, order).await.map(drop).map_err(into_error)
@@ -70,16 +70,36 @@ async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
 /// A refund that the provider took may still fail days later: then it comes back as work for a person.
 async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await.map_err(into_error)? else { return Ok(()) };
+    for _ in 0..WRITE_TRIES_MAX {
+        let stored = app.orders.get(fetched.buyer, fetched.order).await.map_err(into_error)?;
+        let Some((order, known)) = stored.as_ref().and_then(|order| Some((order, order.refund(refund)?))) else {
+            return Ok(());
+        };
+        if known.state != domain::orders::RefundState::Done {
+            return saga::drive_from(app, order.clone(), Some(fetched)).await.map(drop).map_err(into_error);
+        }
+        let now = app.gateway.find_refund(payment, &known.provider_key()).await.map_err(into_error)?;
+        if now.is_none_or(|now| now.status != ProviderRefundStatus::Failed) {
+            return Ok(());
+        }
+        match saga::refund_failed(app, order, refund).await {
+            // Such as the dispute that made it fail: look again.
+            Err(SagaError::Store(StoreError::Conflict)) => {}
+            failed => return failed.map(drop).map_err(into_error),
+        }
+    }
+    Err(Error(format!("the order {} is written too often", fetched.order)))
+}
+
+/// What the provider says of the payment's disputes now becomes the order's; the event said no more than where to look.
+async fn dispute_changed(app: &App, payment: &str) -> Result<(), Error> {
+    let Some(fetched) = app.gateway.fetch(payment).await.map_err(into_error)? else { return Ok(()) };
     let Some(order) = app.orders.get(fetched.buyer, fetched.order).await.map_err(into_error)? else { return Ok(()) };
-    let Some(known) = order.refund(refund) else { return Ok(()) };
-    if known.state != domain::orders::RefundState::Done {
-        return saga::drive_from(app, order, Some(fetched)).await.map(drop).map_err(into_error);
+    if order.payment.as_deref() != Some(payment) {
+        // Nobody was given the secret of it; if it was captured all the same, `reconcile` says so.
+        return Ok(());
     }
-    let now = app.gateway.find_refund(payment, &known.provider_key()).await.map_err(into_error)?;
-    if now.is_some_and(|now| now.status == ProviderRefundStatus::Failed) {
-        saga::refund_failed(app, &order, refund).await.map_err(into_error)?;
-    }
-    Ok(())
+    saga::disputed(app, order, fetched).await.map(drop).map_err(into_error)
 }
 
 /// Lists the orders of a cancelled event now, and once more when no settling that began before can still be running.
@@ -114,15 +134,13 @@ async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> R
     for _ in 0..WRITE_TRIES_MAX {
         let stored = app.orders.get(buyer, id).await.map_err(into_error)?;
         let order = stored.ok_or_else(|| Error(format!("the order {id} of the journal is not there")))?;
-        let key = domain::ids::keyed(&id.to_string(), "event cancelled", &event.id.to_string());
-        let (refund, ground) = (RefundId(key), Ground::EventCancelled);
-        if order.refund(refund).is_some() {
+        let ask = RefundAsk::of_cancelled(id, event.id);
+        if order.refund(ask.id).is_some() {
             return Ok(());
         }
-        let ask = RefundAsk { id: refund, request: String::new(), tickets: None, ground, decided_by: None };
         let next = match order.request_refund(event, &ask, app.now()) {
             Ok(next) => next,
-            // Every ticket was given back before.
+            // Every ticket was given back before, or the buyer's bank has the money: if it gives it back, that goes on.
             Err(RefundRefused::Order(_)) => return Ok(()),
             Err(error) => return Err(into_error(error)),
         };

@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 use domain::ids::{EventId, OrderId, RefundId, TicketId};
 use domain::money::Money;
-use domain::orders::{Order, OrderSeat, OrderState, Refund, RefundRefused, RefundState, Refused, TicketState};
+use domain::orders::{Dispute, Order, OrderSeat, OrderState, Refund, RefundRefused, RefundState, Refused, TicketState};
+use domain::payments::DisputeState;
 use domain::refunds::{self, Decision, Ground};
 use jiff::Timestamp;
 use platform::http::Problem;
@@ -49,6 +50,23 @@ pub struct OrderOut {
     pub paid_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<RefundOut>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<DisputeOut>,
+}
+
+/// The buyer's bank wants the money back (a chargeback): the tickets admit nobody meanwhile.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DisputeOut {
+    /// `open`, `won` (the tickets are valid again) or `lost` (they are void, and the buyer keeps the money).
+    #[schema(value_type = String)]
+    pub status: DisputeState,
+    pub amount: MoneyOut,
+}
+
+impl DisputeOut {
+    fn new(order: &Order, dispute: &Dispute) -> Self {
+        Self { status: dispute.state, amount: Money::new(dispute.amount, order.currency).into() }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -62,7 +80,7 @@ pub struct OrderSeatOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ticket_id: Option<TicketId>,
-    /// `valid`, `used`, `refunding` or `refunded`.
+    /// `valid`, `used`, `refunding`, `refunded`, `disputed` or `charged_back`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub ticket_status: Option<TicketState>,
@@ -95,6 +113,7 @@ impl From<&Order> for OrderOut {
             hold_until: holds.then_some(order.hold_until),
             paid_at: order.paid_at,
             refunds: order.refunds.iter().map(|refund| RefundOut::new(order, refund)).collect(),
+            disputes: order.disputes.iter().map(|dispute| DisputeOut::new(order, dispute)).collect(),
         }
     }
 }
@@ -184,6 +203,7 @@ pub fn order_problem(refused: Refused) -> Problem {
         Refused::RefundNotFailed => "refund_not_failed",
         Refused::TicketUsed => "ticket_used",
         Refused::TicketRefunded => "ticket_refunded",
+        Refused::Disputed => "ticket_disputed",
         Refused::TooSmall(_) => return unprocessable("amount_too_small", refused.to_string()),
         Refused::TooLarge(_) | Refused::Money(_) => return unprocessable("amount_too_large", refused.to_string()),
     };

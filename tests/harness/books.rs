@@ -7,11 +7,12 @@ use boxoffice::Running;
 use domain::ids::EventId;
 use domain::ledger::{Account, Cause, Entry};
 use domain::orders::{Order, OrderState, RefundState, TicketState};
-use sandbox::{Books, Status};
+use domain::payments::DisputeState;
+use sandbox::{Books, DisputeStatus, Status};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The tables of the template, by their settings in functions' environments.
-pub const TABLES: [&str; 5] = ["Accounts", "Catalog", "Seats", "Orders", "Ledger"];
+pub const TABLES: [&str; 6] = ["Accounts", "Catalog", "Seats", "Orders", "Ledger", "Desk"];
 
 /// An item as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
@@ -103,11 +104,13 @@ impl Audit {
         for order in &self.orders {
             self.check_order(order);
         }
+        self.check_disputes();
         self.check_seats();
         self.check_intents();
     }
 
-    /// The journal's entries balance, and add up to what the provider took less what it gave back.
+    /// The journal's entries balance, and add up to what the provider took less what it gave back, and less what buyers'
+    /// banks took with its fees for that.
     #[track_caller]
     fn check_journal(&self) {
         let mut journal: BTreeMap<&str, i64> = BTreeMap::new();
@@ -122,6 +125,9 @@ impl Audit {
         }
         for refund in self.books.refunds.iter().filter(|refund| refund.status != "failed") {
             *provider.entry(refund.currency.to_uppercase()).or_default() -= refund.amount;
+        }
+        for movement in self.books.movements.iter().filter(|movement| movement.kind.starts_with("dispute")) {
+            *provider.entry(movement.currency.to_uppercase()).or_default() += movement.amount - movement.fee;
         }
         let nonzero = |(code, sum): (String, i64)| (sum != 0).then_some((code, sum));
         let journal: BTreeMap<_, _> =
@@ -154,6 +160,46 @@ impl Audit {
         assert_eq!(sales, usize::from(is_sold), "one sale is in the journal of {order:?}");
     }
 
+    /// Each dispute is in its order as the provider has it, and the tickets are what it means for them.
+    #[track_caller]
+    fn check_disputes(&self) {
+        for dispute in &self.books.disputes {
+            let owner = self.orders.iter().find(|order| order.payment.as_ref() == Some(&dispute.payment_intent));
+            let order = owner.expect("what was captured is an order's");
+            let known = order.disputes.iter().find(|known| known.id == dispute.id);
+            let state = match dispute.status {
+                DisputeStatus::NeedsResponse | DisputeStatus::UnderReview => DisputeState::Open,
+                DisputeStatus::Won => DisputeState::Won,
+                DisputeStatus::Lost => DisputeState::Lost,
+            };
+            assert_eq!(known.map(|known| (known.state, known.amount)), Some((state, dispute.amount)), "{order:?}");
+        }
+        for order in &self.orders {
+            assert!(!order.has_unfinished_dispute(), "a dispute is worked off: {order:?}");
+            let has = |state| order.tickets().any(|(.., ticket)| ticket == state);
+            assert!(!(order.is_disputed() && has(TicketState::Valid)), "a disputed order admits nobody: {order:?}");
+            let is_open = order.is_disputed() && !order.has_lost_dispute();
+            assert!(is_open || !has(TicketState::Disputed), "no ticket waits for nothing: {order:?}");
+            let lost = order.disputes.iter().filter(|dispute| dispute.state == DisputeState::Lost).count();
+            let is_lost = |entry: &&Entry| entry.order == order.id && matches!(entry.cause, Cause::DisputeLost { .. });
+            assert_eq!(self.entries.iter().filter(is_lost).count(), lost, "each is booked once: {order:?}");
+        }
+        for (code, open) in self.disputed_by_currency() {
+            let booked = self.entries.iter().filter(|entry| entry.currency.code() == code);
+            assert_eq!(booked.map(|entry| entry.of(Account::Disputes)).sum::<i64>(), open, "{code} under dispute");
+        }
+    }
+
+    /// What buyers' banks have and have not decided on, for each currency of the journal.
+    fn disputed_by_currency(&self) -> BTreeMap<&str, i64> {
+        let mut open: BTreeMap<&str, i64> = self.entries.iter().map(|entry| (entry.currency.code(), 0)).collect();
+        for order in &self.orders {
+            let undecided = order.disputes.iter().filter(|dispute| dispute.state == DisputeState::Open);
+            *open.entry(order.currency.code()).or_default() += undecided.map(|dispute| dispute.amount).sum::<i64>();
+        }
+        open
+    }
+
     /// What an intent took, and what was given back of it.
     fn moved(&self, intent: &str) -> (i64, i64) {
         let found = self.books.intents.iter().find(|entry| entry.id == intent);
@@ -169,7 +215,7 @@ impl Audit {
         for order in &self.orders {
             for (ticket, seat, state) in order.tickets() {
                 // A refund that is under way, or that the provider refused, may have left the seat as it was.
-                if matches!(state, TicketState::Valid | TicketState::Used) {
+                if matches!(state, TicketState::Valid | TicketState::Used | TicketState::Disputed) {
                     let place = (section(order.event, &seat.section), seat.block.clone(), seat.index);
                     let other = tickets.insert(place, order.sold_word(ticket.index));
                     assert!(other.is_none(), "{ticket} is for a seat that was sold twice");
@@ -195,7 +241,8 @@ fn section(event: EventId, section: &str) -> String {
     format!("{event}#{section}")
 }
 
-fn words(item: Item) -> Vec<((String, String, u8), String)> {
+/// The words of a row: where each is, and what it says.
+pub fn words(item: Item) -> Vec<((String, String, u8), String)> {
     let text = |name: &str| item[name].as_s().expect("keys are texts").clone();
     let (section, row) = (text("pk"), text("sk"));
     let seats = item.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.as_s().ok()?.clone())));

@@ -64,6 +64,7 @@ async fn the_journal_says_what_the_provider_says() {
             Cause::UnadoptedCapture => "unadopted",
             Cause::Refund { .. } => "refund",
             Cause::RefundReversed { .. } => "reversed",
+            Cause::DisputeWithdrawn { .. } | Cause::DisputeReinstated { .. } | Cause::DisputeLost { .. } => "dispute",
         };
         *causes.entry(cause).or_default() += 1;
     }

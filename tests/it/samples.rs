@@ -68,6 +68,7 @@ async fn each_function_takes_its_sample() {
         ("settle", json!({ "batchItemFailures": [{ "itemIdentifier": "2e1424d4-f796-459a-8184-9c92662be6da" }] })),
         ("relay", json!({ "batchItemFailures": [] })),
         ("sweep", Value::Null),
+        ("reconcile", Value::Null),
     ] {
         let event = serde_json::from_str(&sample(function, &known)).expect("it is JSON");
         let replied = functions::invoke(app.app(function), function, event).await;

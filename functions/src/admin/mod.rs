@@ -1,8 +1,10 @@
-//! `admin`: venues, halls, performers, events and their prices, blocked seats, roles, and refunds that a person decides.
+//! `admin`: venues, halls, performers, events and their prices, blocked seats, roles, refunds that a person decides, and
+//! how the provider's books compare with ours.
 
 mod events;
 mod halls;
 mod people;
+mod reconciliations;
 
 use platform::App;
 use platform::http::{Created, Problem, finish};
@@ -10,7 +12,8 @@ use platform::store::{Made, StoreError};
 use utoipa_axum::router::OpenApiRouter;
 
 pub fn routes(app: App) -> OpenApiRouter {
-    finish(app, OpenApiRouter::new().merge(halls::routes()).merge(events::routes()).merge(people::routes()))
+    let router = OpenApiRouter::new().merge(halls::routes()).merge(events::routes()).merge(people::routes());
+    finish(app, router.merge(reconciliations::routes()))
 }
 
 /// The reply to a request that makes something under an id that its key determines: the thing as it is, new or not.

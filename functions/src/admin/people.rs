@@ -21,7 +21,7 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Roles {
-    /// `buyer`, `gate`, `admin`. They hold from the account's next access token on.
+    /// `buyer`, `gate`, `finance`, `admin`. They hold from the account's next access token on.
     #[schema(value_type = Vec<String>)]
     roles: Vec<Role>,
 }
@@ -68,7 +68,7 @@ struct DecidedRefundIn {
     request_body = DecidedRefundIn,
     params(("user_id" = String, Path), ("order_id" = String, Path), ("Idempotency-Key" = String, Header)),
     responses((status = 201, body = RefundOut), (status = 403, description = "`forbidden`"), (status = 404, description = "`not_found`"),
-        (status = 409, description = "`not_paid`, `ticket_used`, `ticket_refunded`, `ground_absent`, `idempotency_key_reused`"))
+        (status = 409, description = "`not_paid`, `ticket_used`, `ticket_refunded`, `ticket_disputed`, `ground_absent`, `idempotency_key_reused`"))
 )]
 async fn refund(
     State(app): State<App>,
@@ -91,7 +91,7 @@ async fn refund(
     post, path = "/admin/users/{user_id}/orders/{order_id}/refunds/{refund_id}/retry", tag = "admin", security(("bearer" = [])),
     params(("user_id" = String, Path), ("order_id" = String, Path), ("refund_id" = String, Path)),
     responses((status = 200, body = RefundOut), (status = 403, description = "`forbidden`"), (status = 404, description = "`not_found`"),
-        (status = 409, description = "`refund_not_failed`, `changed_meanwhile`"))
+        (status = 409, description = "`refund_not_failed`, `ticket_disputed`, `changed_meanwhile`"))
 )]
 async fn retry_refund(
     State(app): State<App>,

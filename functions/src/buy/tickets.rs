@@ -43,7 +43,7 @@ struct TicketOut {
     seat: String,
     category: String,
     price: MoneyOut,
-    /// `valid`, `used`, `refunding` or `refunded`.
+    /// `valid`, `used`, `refunding`, `refunded`, `disputed` or `charged_back`.
     #[schema(value_type = String)]
     status: TicketState,
     /// What the picture of the code says: a JWT signed with Ed25519, by a key of `/.well-known/jwks.json`. Only of a
@@ -106,7 +106,7 @@ async fn get_ticket(
 #[utoipa::path(
     get, path = "/tickets/{id}/code.svg", tag = "tickets", security(("bearer" = [])), params(("id" = String, Path)),
     responses((status = 200, content_type = "image/svg+xml"), (status = 404, description = "`not_found`"),
-        (status = 409, description = "`ticket_used`, `ticket_refunded`"))
+        (status = 409, description = "`ticket_used`, `ticket_refunded`, `ticket_disputed`"))
 )]
 async fn code(State(app): State<App>, buyer: Buyer, Path(id): Path<TicketId>) -> Result<impl IntoResponse, Problem> {
     let order = app.orders.get(buyer.id, id.order).await?.ok_or_else(Problem::not_found)?;
@@ -160,7 +160,7 @@ struct CheckInIn {
     post, path = "/tickets/{id}/check-in", tag = "tickets", security(("bearer" = [])), request_body = CheckInIn,
     params(("id" = String, Path), ("Idempotency-Key" = String, Header)),
     responses((status = 200, body = TicketOut), (status = 403, description = "`forbidden`: not a gate"),
-        (status = 404, description = "`not_found`"), (status = 409, description = "`ticket_used`, `ticket_refunded`, `event_cancelled`"),
+        (status = 404, description = "`not_found`"), (status = 409, description = "`ticket_used`, `ticket_refunded`, `ticket_disputed`, `event_cancelled`"),
         (status = 422, description = "`invalid`: not a code of this ticket"))
 )]
 async fn check_in(

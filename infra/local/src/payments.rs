@@ -9,17 +9,22 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// The events that change what we do; an endpoint at the provider itself is set up with the same list.
-pub const EVENTS: [&str; 4] = [
+pub const EVENTS: [&str; 8] = [
     "payment_intent.amount_capturable_updated",
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
     "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.closed",
+    "charge.dispute.funds_reinstated",
 ];
 
 /// What the sandbox has to know of us.
 pub struct Terms {
     pub secret_key: String,
     pub publishable_key: String,
+    pub read_only_key: String,
     pub webhook_secret: String,
     pub webhook_url: String,
     pub events: Vec<String>,
@@ -46,7 +51,7 @@ impl Payments {
         let settings = Settings {
             secret_key: terms.secret_key,
             publishable_key: terms.publishable_key,
-            read_only_key: None,
+            read_only_key: Some(terms.read_only_key),
             webhook_secret: terms.webhook_secret,
             webhook_url: Some(terms.webhook_url),
             enabled_events: terms.events,

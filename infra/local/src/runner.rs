@@ -133,6 +133,7 @@ impl Runner {
         let payments = Payments::start(Terms {
             secret_key: secrets.stripe_secret.clone(),
             publishable_key: secrets.stripe_publishable_key.clone(),
+            read_only_key: secrets.stripe_read_only_key.clone(),
             webhook_secret: secrets.stripe_webhook_secret.clone(),
             webhook_url: format!("http://127.0.0.1:{}/payments/webhook/stripe", address.port()),
             events: sandbox_events,
@@ -219,9 +220,10 @@ fn lock(directory: &Path) -> Result<File, Error> {
 }
 
 /// Values of the template's parameters, and values of the secrets that some of them name.
-type Parameters = (BTreeMap<String, String>, BTreeMap<String, String>);
+pub type Parameters = (BTreeMap<String, String>, BTreeMap<String, String>);
 
-fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters {
+/// What the template is given for a box office at `url` whose payment provider is at `stripe`.
+pub fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters {
     let mut values = BTreeMap::from([
         ("Stage".to_owned(), "dev".to_owned()),
         ("PublicUrl".to_owned(), url.to_owned()),
@@ -236,6 +238,7 @@ fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters {
         ("PublicKeysSecret", &secrets.public_keys),
         ("OrderIdKeySecret", &secrets.order_id_key),
         ("StripeSecret", &secrets.stripe_secret),
+        ("StripeReadOnlySecret", &secrets.stripe_read_only_key),
         ("StripeWebhookSecret", &secrets.stripe_webhook_secret),
     ] {
         values.insert(parameter.to_owned(), parameter.to_owned());

@@ -26,24 +26,33 @@ pub struct LocalSecrets {
     pub stripe_secret: String,
     pub stripe_publishable_key: String,
     pub stripe_webhook_secret: String,
+    /// May read at the payment provider, and nothing more. Secrets of an older version have none yet.
+    #[serde(default = "read_only_key")]
+    pub stripe_read_only_key: String,
     /// Of the demo accounts, where there is a demo.
     pub demo_password: String,
 }
 
 impl LocalSecrets {
-    /// Always from the operating system: a seed that a test chose must not sign anything.
+    /// New ones, from the operating system's randomness.
     pub fn generate() -> Self {
-        let (token_signing_key, token_public) = key_pair("token");
-        let (ticket_signing_key, ticket_public) = key_pair("ticket");
+        Self::drawn_from(&Rng::System)
+    }
+
+    /// The same from other randomness: what a seed gives is no secret, and only for a simulation.
+    pub fn drawn_from(rng: &Rng) -> Self {
+        let (token_signing_key, token_public) = key_pair("token", rng);
+        let (ticket_signing_key, ticket_public) = key_pair("ticket", rng);
         Self {
             token_signing_key,
             ticket_signing_key,
             public_keys: json!({ "keys": [token_public, ticket_public] }).to_string(),
-            order_id_key: hexadecimal(Rng::System.bytes::<32>()),
-            stripe_secret: format!("sk_test_{}", hexadecimal(Rng::System.bytes::<24>())),
-            stripe_publishable_key: format!("pk_test_{}", hexadecimal(Rng::System.bytes::<24>())),
-            stripe_webhook_secret: format!("whsec_{}", hexadecimal(Rng::System.bytes::<24>())),
-            demo_password: URL_SAFE_NO_PAD.encode(Rng::System.bytes::<18>()),
+            order_id_key: hexadecimal(rng.bytes::<32>()),
+            stripe_secret: format!("sk_test_{}", hexadecimal(rng.bytes::<24>())),
+            stripe_publishable_key: format!("pk_test_{}", hexadecimal(rng.bytes::<24>())),
+            stripe_webhook_secret: format!("whsec_{}", hexadecimal(rng.bytes::<24>())),
+            stripe_read_only_key: drawn_read_only_key(rng),
+            demo_password: URL_SAFE_NO_PAD.encode(rng.bytes::<18>()),
         }
     }
 
@@ -54,7 +63,12 @@ impl LocalSecrets {
             Ok(mut file) => {
                 let mut text = String::new();
                 file.read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
-                serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
+                let secrets: Self = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+                // Made just now, since the file is of an older version.
+                if !text.contains(&secrets.stripe_read_only_key) {
+                    secrets.write(path).map_err(|error| failed(error.to_string()))?;
+                }
+                Ok(secrets)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let secrets = Self::generate();
@@ -80,14 +94,22 @@ impl LocalSecrets {
 }
 
 /// A private key as functions read it, and its public half as a JWK (RFC 8037).
-fn key_pair(prefix: &str) -> (String, serde_json::Value) {
-    let seed: [u8; 32] = Rng::System.bytes();
+fn key_pair(prefix: &str, rng: &Rng) -> (String, serde_json::Value) {
+    let seed: [u8; 32] = rng.bytes();
     let public = SigningKey::from_bytes(&seed).verifying_key();
-    let kid = format!("{prefix}-{}", hexadecimal(Rng::System.bytes::<4>()));
+    let kid = format!("{prefix}-{}", hexadecimal(rng.bytes::<4>()));
     let private = json!({ "kid": kid, "seed": URL_SAFE_NO_PAD.encode(seed) });
     let x = URL_SAFE_NO_PAD.encode(public.as_bytes());
     let public = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA" });
     (private.to_string(), public)
+}
+
+fn read_only_key() -> String {
+    drawn_read_only_key(&Rng::System)
+}
+
+fn drawn_read_only_key(rng: &Rng) -> String {
+    format!("rk_test_{}", hexadecimal(rng.bytes::<24>()))
 }
 
 fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
@@ -97,6 +119,22 @@ fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_of_an_older_version_are_completed_once() {
+        let directory = std::env::temp_dir().join(format!("boxoffice-{}", hexadecimal(Rng::System.bytes::<8>())));
+        std::fs::create_dir(&directory).expect("there is room");
+        let path = directory.join("secrets.json");
+        let old = LocalSecrets::generate();
+        let mut json = serde_json::to_value(&old).expect("it is JSON");
+        json.as_object_mut().expect("an object").remove("stripe_read_only_key");
+        std::fs::write(&path, json.to_string()).expect("there is room");
+        let first = LocalSecrets::open(&path).expect("it is complete now");
+        let second = LocalSecrets::open(&path).expect("it was kept");
+        assert_eq!(first.stripe_read_only_key, second.stripe_read_only_key);
+        assert_eq!(second.stripe_secret, old.stripe_secret, "the others stay");
+        std::fs::remove_dir_all(directory).expect("it is ours");
+    }
 
     #[test]
     fn the_public_key_belongs_to_the_private_one() {

@@ -201,8 +201,18 @@ pub struct StreamSource {
 pub struct ScheduleSource {
     /// Logical id of the event.
     pub name: String,
-    pub every: Duration,
+    pub when: When,
     pub input: Option<Value>,
+}
+
+/// When a schedule runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Every(Duration),
+    /// So many seconds after each midnight of UTC.
+    Daily {
+        second: i64,
+    },
 }
 
 impl System {

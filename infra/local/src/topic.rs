@@ -53,7 +53,8 @@ impl InProcessBus for LocalBus {
     }
 }
 
-fn accepts(subscription: &Subscription, kind: &str) -> bool {
+/// Whether a subscription wants what is published with this `type`.
+pub fn accepts(subscription: &Subscription, kind: &str) -> bool {
     let Some(patterns) = &subscription.filter else { return true };
     patterns.iter().any(|pattern| match pattern {
         Pattern::Exactly(text) => text == kind,

@@ -9,6 +9,8 @@ pub enum Role {
     Buyer,
     Admin,
     Gate,
+    /// Looks after the books.
+    Finance,
 }
 
 /// What can be done that not everybody may do.
@@ -26,6 +28,8 @@ pub enum Act {
     DecideRefund,
     /// Give and take roles.
     AssignRoles,
+    /// See how the provider's books compare with the journal.
+    ReadReconciliations,
 }
 
 /// The table: an act, and the roles that may do it.
@@ -36,6 +40,7 @@ pub const TABLE: &[(Act, &[Role])] = &[
     (Act::CancelEvent, &[Role::Admin]),
     (Act::DecideRefund, &[Role::Admin]),
     (Act::AssignRoles, &[Role::Admin]),
+    (Act::ReadReconciliations, &[Role::Finance, Role::Admin]),
 ];
 
 /// Whether somebody with these roles may do this; what the table does not list, nobody may.
@@ -55,6 +60,8 @@ mod tests {
             (&[Role::Buyer, Role::Gate], Act::CheckIn, true),
             (&[Role::Gate], Act::ManageCatalog, false),
             (&[Role::Admin], Act::CancelEvent, true),
+            (&[Role::Buyer, Role::Finance], Act::ReadReconciliations, true),
+            (&[Role::Finance], Act::DecideRefund, false),
             (&[], Act::Buy, false),
         ] {
             assert_eq!(may(roles, act), expected, "{roles:?} {act:?}");

@@ -1,6 +1,7 @@
 //! Effects: what a write sets off, carried in the written item itself and published from the table's stream.
 
 use crate::ids::{EventId, OrderId, RefundId, UserId};
+use crate::payments::DisputeState;
 use serde::{Deserialize, Serialize};
 
 /// Something that others are told of. `id` is a function of the item and its version, so that a consumer knows it
@@ -28,6 +29,9 @@ pub enum What {
     /// The provider could not give the money back; a person has to.
     #[serde(rename = "refund.failed")]
     RefundFailed { buyer: UserId, order: OrderId, refund: RefundId },
+    /// A buyer's bank wants the money of an order back, or has decided about it.
+    #[serde(rename = "order.disputed")]
+    OrderDisputed { buyer: UserId, order: OrderId, event: EventId, state: DisputeState },
     #[serde(rename = "event.published")]
     EventPublished { event: EventId },
     #[serde(rename = "event.changed")]
@@ -52,6 +56,7 @@ impl What {
             What::OrderRefunded { .. } => "order.refunded",
             What::RefundRequested { .. } => "refund.requested",
             What::RefundFailed { .. } => "refund.failed",
+            What::OrderDisputed { .. } => "order.disputed",
             What::EventPublished { .. } => "event.published",
             What::EventChanged { .. } => "event.changed",
             What::EventCancelled { .. } => "event.cancelled",
@@ -72,6 +77,7 @@ mod tests {
             What::OrderRefunded { buyer, order, refund },
             What::RefundRequested { buyer, order, refund },
             What::RefundFailed { buyer, order, refund },
+            What::OrderDisputed { buyer, order, event, state: DisputeState::Open },
             What::EventPublished { event },
             What::EventChanged { event },
             What::EventCancelled { event },

@@ -15,6 +15,10 @@ pub enum Account {
     Organiser,
     /// Money captured for an order that got no seats, until it has gone back.
     Unadopted,
+    /// What buyers' banks took back and have not decided on.
+    Disputes,
+    /// What the provider took for disputes. Its fee for each payment is not here: captures are booked gross.
+    Fees,
 }
 
 /// One side of an entry: positive is a debit, negative a credit, in minor units.
@@ -25,7 +29,7 @@ pub struct Leg {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Cause {
     /// An order was paid and has its tickets.
@@ -40,6 +44,12 @@ pub enum Cause {
     },
     /// A refund that was booked came back from the provider.
     RefundReversed { refund: RefundId, retries: u8 },
+    /// A buyer's bank took money back; `dispute` is the provider's id.
+    DisputeWithdrawn { dispute: String },
+    /// It gave it back.
+    DisputeReinstated { dispute: String },
+    /// It keeps it: what it took is no longer owed to anybody.
+    DisputeLost { dispute: String },
 }
 
 /// A business event in the journal. Its key is a function of the order and the cause, so that it is booked once.
@@ -63,12 +73,20 @@ impl Entry {
 
     /// What distinguishes this entry among those of its order.
     pub fn key(&self) -> String {
-        match self.cause {
+        match &self.cause {
             Cause::Sale => format!("{}#sale", self.order),
             Cause::UnadoptedCapture => format!("{}#unadopted", self.order),
             Cause::Refund { refund, retries } => format!("{}#{refund}-{retries}", self.order),
             Cause::RefundReversed { refund, retries } => format!("{}#{refund}-{retries}#reversed", self.order),
+            Cause::DisputeWithdrawn { dispute } => format!("{}#{dispute}#withdrawn", self.order),
+            Cause::DisputeReinstated { dispute } => format!("{}#{dispute}#reinstated", self.order),
+            Cause::DisputeLost { dispute } => format!("{}#{dispute}#lost", self.order),
         }
+    }
+
+    /// What this entry adds to an account, in minor units.
+    pub fn of(&self, account: Account) -> i64 {
+        self.legs.iter().filter(|leg| leg.account == account).map(|leg| leg.amount).sum()
     }
 
     /// Whether debits equal credits.

@@ -2,6 +2,7 @@
 
 use crate::ids::{OrderId, UserId};
 use crate::money::{Currency, Money};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A payment at a provider, as it stands there now. Never built from the contents of a webhook.
@@ -45,6 +46,71 @@ pub struct ProviderRefund {
     pub id: String,
     pub status: ProviderRefundStatus,
     pub amount: i64,
+}
+
+/// Where a dispute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeState {
+    /// The buyer's bank has the money, and has not decided.
+    Open,
+    /// We keep it.
+    Won,
+    /// The buyer keeps it.
+    Lost,
+}
+
+/// What a dispute moved, in minor units of the payment's currency: an amount, and what the provider took for it
+/// (negative: gave back of it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swing {
+    pub amount: i64,
+    pub fee: i64,
+}
+
+/// A dispute (chargeback) at a provider, as it stands there now. A bank's question that moves no money is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderDispute {
+    pub id: String,
+    pub state: DisputeState,
+    /// Minor units that the buyer's bank wants back.
+    pub amount: i64,
+    /// What left our balance; none yet where the provider is about to.
+    pub withdrawn: Option<Swing>,
+    /// What came back to it.
+    pub reinstated: Option<Swing>,
+}
+
+/// One movement of our balance at a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movement {
+    /// The provider's id of it.
+    pub id: String,
+    pub at: Timestamp,
+    pub kind: MovementKind,
+    /// What it is for: the provider's id of the charge, refund or dispute.
+    pub source: String,
+    /// What the balance grew by, before fees, in the currency of the payment.
+    pub money: Money,
+    /// What the provider took, in minor units of the same currency.
+    pub fee: i64,
+    pub payment: Option<String>,
+    /// Whose it is, from the metadata that we gave it.
+    pub owner: Option<(UserId, OrderId)>,
+}
+
+/// What a movement is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MovementKind {
+    Capture,
+    /// With the key that we gave the refund, where we made it.
+    Refund(Option<String>),
+    /// A refund that came back.
+    RefundReversed(Option<String>),
+    DisputeWithdrawn,
+    DisputeReinstated,
+    /// Payouts, the provider's own bills, and whatever else no order knows of.
+    Other,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

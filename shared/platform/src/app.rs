@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Accounts, Catalog, Db, Ledger, Orders, Seats};
+use crate::store::{Accounts, Catalog, Db, Desk, Ledger, Orders, Seats};
 use crate::transport::{Internet, Transport};
 use aws_config::BehaviorVersion;
 use aws_smithy_http_client::tls;
@@ -35,6 +35,7 @@ pub struct App {
     pub seats: Seats,
     pub orders: Orders,
     pub ledger: Ledger,
+    pub desk: Desk,
     pub gateway: Arc<dyn PaymentGateway>,
     pub caches: Arc<Caches>,
     pub(crate) keys: KeyCache,
@@ -67,6 +68,7 @@ impl App {
             seats: Seats(db("SEATS_TABLE")),
             orders: Orders(db("ORDERS_TABLE")),
             ledger: Ledger(db("LEDGER_TABLE")),
+            desk: Desk(db("DESK_TABLE")),
             caches: Arc::new(Caches {
                 events: Cache::new(EVENT_AGE, 1000),
                 months: Cache::new(EVENT_AGE, 50),

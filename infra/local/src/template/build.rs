@@ -3,7 +3,7 @@
 use super::resolve::{Resolved, arn, stream_arn};
 use super::{
     Function, Pattern, Queue, QueueSource, Redrive, Route, ScheduleSource, StreamSource, Subscription, System, Table,
-    TemplateError, Trigger,
+    TemplateError, Trigger, When,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -409,12 +409,13 @@ struct ScheduleProperties {
 fn schedule_source(place: &str, name: String, properties: Map<String, Value>) -> Result<ScheduleSource, TemplateError> {
     let properties: ScheduleProperties = typed(place, properties)?;
     let expression = &properties.schedule_expression;
-    let every = rate(expression).ok_or_else(|| {
-        TemplateError::new(place, format!("the schedule {expression} is not understood: only rate(...) is"))
+    let when = rate(expression).map(When::Every).or_else(|| daily(expression)).ok_or_else(|| {
+        let known = "only rate(...) and a daily cron(...) are";
+        TemplateError::new(place, format!("the schedule {expression} is not understood: {known}"))
     })?;
     let input = properties.input.map(|text| serde_json::from_str(&text)).transpose();
     let input = input.map_err(|error| TemplateError::new(place, format!("Input is not JSON: {error}")))?;
-    Ok(ScheduleSource { name, every, input })
+    Ok(ScheduleSource { name, when, input })
 }
 
 /// `rate(5 minutes)`
@@ -428,4 +429,12 @@ fn rate(expression: &str) -> Option<Duration> {
     };
     let count: u32 = count.parse().ok().filter(|count| *count > 0)?;
     Some(Duration::from_secs(u64::from(count) * seconds))
+}
+
+/// `cron(15 3 * * ? *)`: minute and hour of each day, in UTC.
+fn daily(expression: &str) -> Option<When> {
+    let fields = expression.strip_prefix("cron(")?.strip_suffix(')')?;
+    let [minute, hour, "*", "*", "?", "*"] = fields.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let number = |text: &str, most: i64| text.parse().ok().filter(|number| (0..=most).contains(number));
+    Some(When::Daily { second: number(hour, 23)? * 3_600 + number(minute, 59)? * 60 })
 }

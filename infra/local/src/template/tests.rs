@@ -69,7 +69,9 @@ fn a_small_template_is_understood() {
     assert_eq!(work.redrive.as_ref().map(|redrive| redrive.receives_max), Some(3));
     assert_eq!(system.subscriptions[0].filter, Some(vec![Pattern::Exactly("a.b".to_owned())]));
     let clock = system.function("clock").expect("it is there");
-    assert!(matches!(&clock.triggers[..], [Trigger::Schedule(source)] if source.every == Duration::from_secs(300)));
+    assert!(
+        matches!(&clock.triggers[..], [Trigger::Schedule(source)] if source.when == When::Every(Duration::from_secs(300)))
+    );
 }
 
 #[test]
@@ -91,6 +93,7 @@ fn what_is_not_understood_is_refused_by_name() {
         ("Type: SQS\n", "Type: MSK\n", "Resources.Worker.Events.Messages", "MSK is not understood"),
         ("rate(5 minutes)", "cron(0 * * * ? *)", "Resources.Clock.Events.Often", "only rate(...)"),
         ("rate(5 minutes)", "rate(0 minutes)", "Resources.Clock.Events.Often", "only rate(...)"),
+        ("rate(5 minutes)", "cron(60 3 * * ? *)", "Resources.Clock.Events.Often", "a daily cron(...)"),
         ("QUEUE: !Ref Work", "QUEUE: !Ref Wrok", "Resources.Worker", "!Ref Wrok: there is no"),
         ("Queue: !GetAtt Work.Arn", "Queue: !GetAtt Wrok.Arn", "Resources.Worker", "there is no resource Wrok"),
         ("Queue: !GetAtt Work.Arn", "Queue: !GetAtt Things.Arn", "Resources.Worker.Events.Messages", "is no queue"),
@@ -124,4 +127,12 @@ fn a_route_may_be_there_once() {
         Often:";
     let error = parse(&SMALL.replacen("Events:\n        Often:", events, 1)).expect_err("it is there twice");
     assert!(error.to_string().contains("GET /things/{id} is there twice"), "{error}");
+}
+
+#[test]
+fn a_time_of_day_is_understood() {
+    let system = parse(&SMALL.replacen("rate(5 minutes)", "cron(15 3 * * ? *)", 1)).expect("it is right");
+    let clock = system.function("clock").expect("it is there");
+    let daily = When::Daily { second: 3 * 3_600 + 15 * 60 };
+    assert!(matches!(&clock.triggers[..], [Trigger::Schedule(source)] if source.when == daily));
 }

@@ -2,12 +2,15 @@
 //! as it must be written, under the condition that nobody wrote it in between (`v`).
 //!
 //! `held → paying → settling → paid → refunding → partly_refunded | refunded`;
-//! `held | paying → expiring → expired | cancelled`; `settling → lost`.
+//! `held | paying → expiring → expired | cancelled`; `settling → lost`. A dispute stands beside these: it changes tickets
+//! and the journal, not the state.
 
+mod dispute;
 mod refund;
 mod saga;
 
-pub use refund::{Refund, RefundAsk, RefundRefused, RefundState};
+pub use dispute::Dispute;
+pub use refund::{Refund, RefundAsk, RefundRefused, RefundState, provider_key, refund_of_key};
 pub use saga::Step;
 
 use crate::effects::Effect;
@@ -65,6 +68,10 @@ pub enum TicketState {
     /// Given back; the money is on its way.
     Refunding,
     Refunded,
+    /// The buyer's bank has taken the money back and has not decided: it admits nobody, and keeps its seat.
+    Disputed,
+    /// The buyer's bank keeps the money; the seat is for others.
+    ChargedBack,
 }
 
 /// Why an order is being closed without having been paid.
@@ -141,6 +148,8 @@ pub struct Order {
     pub unadopted: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<Refund>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<Dispute>,
     /// What the last write set off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
@@ -177,6 +186,8 @@ pub enum Refused {
     TicketUsed,
     #[error("the ticket was given back")]
     TicketRefunded,
+    #[error("the payment is disputed: the buyer's bank has taken the money back")]
+    Disputed,
     #[error("the order has no such refund")]
     NoSuchRefund,
     #[error("the refund has not failed")]
@@ -224,6 +235,7 @@ impl Order {
             closing: None,
             unadopted: None,
             refunds: Vec::new(),
+            disputes: Vec::new(),
             effects: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Order, OrderState, REFUND_RETRY_SECONDS, TicketState};
 use crate::catalog::{Event, EventStatus};
 use crate::effects::What;
-use crate::ids::{RefundId, SeatIndex, UserId};
+use crate::ids::{EventId, OrderId, RefundId, SeatIndex, UserId};
 use crate::ledger::{Account, Cause, Entry};
 use crate::money::{Currency, Money};
 use crate::refunds::{self, Ask, Decision, EventFacts, Ground};
@@ -71,6 +71,27 @@ pub enum RefundRefused {
     Policy(#[from] refunds::Refused),
 }
 
+impl RefundAsk {
+    /// All tickets of an order whose event was cancelled: the same refund however often it is asked for.
+    pub fn of_cancelled(order: OrderId, event: EventId) -> Self {
+        let id = RefundId(crate::ids::keyed(&order.to_string(), "event cancelled", &event.to_string()));
+        Self { id, request: String::new(), tickets: None, ground: Ground::EventCancelled, decided_by: None }
+    }
+}
+
+/// What the provider knows a refund by; each retry is another refund there.
+pub fn provider_key(refund: RefundId, retries: u8) -> String {
+    match retries {
+        0 => refund.to_string(),
+        n => format!("{refund}-{n}"),
+    }
+}
+
+/// The refund that a provider's key is of, whichever retry.
+pub fn refund_of_key(key: &str) -> Option<RefundId> {
+    key.split('-').next()?.parse().ok()
+}
+
 impl Refund {
     /// The whole of a payment that got no seats.
     pub(super) fn of_unadopted(order: &Order, captured: i64, now: Timestamp) -> Self {
@@ -93,10 +114,7 @@ impl Refund {
 
     /// What the provider knows it by; each retry is another refund there.
     pub fn provider_key(&self) -> String {
-        match self.retries {
-            0 => self.id.to_string(),
-            n => format!("{}-{n}", self.id),
-        }
+        provider_key(self.id, self.retries)
     }
 
     pub fn money(&self, currency: Currency) -> Money {
@@ -113,6 +131,9 @@ impl Order {
         now: Timestamp,
     ) -> Result<(Vec<SeatIndex>, Decision), RefundRefused> {
         self.paid_at.ok_or(super::Refused::NotPaid)?;
+        if self.is_disputed() {
+            Err(super::Refused::Disputed)?;
+        }
         // An event that was cancelled owes its price to those who had come in, too.
         let is_cancelled = event.status == EventStatus::Cancelled;
         let is_owed = |state| state == TicketState::Valid || (is_cancelled && state == TicketState::Used);
@@ -129,6 +150,7 @@ impl Order {
                 state if is_owed(state) => prices.push(Money::new(seat.price, self.currency)),
                 TicketState::Valid | TicketState::Used => Err(super::Refused::TicketUsed)?,
                 TicketState::Refunding | TicketState::Refunded => Err(super::Refused::TicketRefunded)?,
+                TicketState::Disputed | TicketState::ChargedBack => Err(super::Refused::Disputed)?,
             }
         }
         if prices.is_empty() {
@@ -212,6 +234,9 @@ impl Order {
         if refund.state != RefundState::Failed {
             return Err(super::Refused::RefundNotFailed);
         }
+        if self.is_disputed() {
+            return Err(super::Refused::Disputed);
+        }
         refund.state = RefundState::Requested;
         refund.retries = refund.retries.checked_add(1).ok_or(super::Refused::RefundNotFailed)?;
         refund.provider_refund = None;
@@ -219,17 +244,20 @@ impl Order {
         Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: id }))
     }
 
-    /// The state that the tickets add up to, once no refund is pending; otherwise as it is.
-    fn rested(mut self) -> Self {
-        if self.pending_refund().is_some() {
+    /// The state that the tickets add up to, once no refund and no dispute has to be worked off; otherwise as it is.
+    pub(super) fn rested(mut self) -> Self {
+        if self.pending_refund().is_some() || self.has_unfinished_dispute() {
             return self;
         }
         self.due_at = None;
         let given_back =
             |seat: &super::OrderSeat| matches!(seat.ticket, Some(TicketState::Refunding | TicketState::Refunded));
         if self.unadopted.is_none() {
-            let all = self.seats.iter().all(given_back);
-            self.state = if all { OrderState::Refunded } else { OrderState::PartlyRefunded };
+            self.state = match self.seats.iter().filter(|seat| given_back(seat)).count() {
+                0 => OrderState::Paid,
+                some if some < self.seats.len() => OrderState::PartlyRefunded,
+                _ => OrderState::Refunded,
+            };
         }
         self
     }

@@ -3,7 +3,7 @@
 use super::{Closing, Order, OrderState, PAYMENT_SECONDS_MIN, Refund, Refused, TicketState, hold_expiry};
 use crate::effects::What;
 use crate::ids::{RefundId, SeatIndex};
-use crate::ledger::{Account, Cause, Entry, transfer};
+use crate::ledger::{Account, Cause, Entry, Leg, transfer};
 use crate::payments::{Payment, PaymentStatus};
 use jiff::{SignedDuration, Timestamp};
 
@@ -27,6 +27,8 @@ pub enum Step {
     RefundUnadopted,
     /// A stored decision waits for its money to move.
     Refund(RefundId),
+    /// A dispute was decided: the tickets become what that means for them.
+    FinishDispute,
 }
 
 impl Order {
@@ -57,6 +59,9 @@ impl Order {
                 _ => Step::Nothing,
             },
             OrderState::Paid | OrderState::Refunding | OrderState::PartlyRefunded | OrderState::Refunded => {
+                if self.has_unfinished_dispute() {
+                    return Step::FinishDispute;
+                }
                 self.pending_refund().map_or(Step::Nothing, |refund| Step::Refund(refund.id))
             }
         }
@@ -177,11 +182,16 @@ impl Order {
             TicketState::Used if seat.used_by.as_deref() == Some(request) => Ok(None),
             TicketState::Used => Err(Refused::TicketUsed),
             TicketState::Refunding | TicketState::Refunded => Err(Refused::TicketRefunded),
+            TicketState::Disputed | TicketState::ChargedBack => Err(Refused::Disputed),
         }
     }
 
     pub(super) fn entry(&self, cause: Cause, from: Account, to: Account, amount: i64, at: Timestamp) -> Entry {
+        self.entry_of(cause, transfer(from, to, amount), at)
+    }
+
+    pub(super) fn entry_of(&self, cause: Cause, legs: Vec<Leg>, at: Timestamp) -> Entry {
         let (order, buyer, event, currency) = (self.id, self.buyer, self.event, self.currency);
-        Entry { order, buyer, event, cause, currency, legs: transfer(from, to, amount), at }
+        Entry { order, buyer, event, cause, currency, legs, at }
     }
 }

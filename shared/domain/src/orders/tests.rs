@@ -2,7 +2,7 @@ use super::*;
 use crate::ledger::Account;
 use crate::payments::{Payment, PaymentStatus};
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
@@ -40,7 +40,7 @@ fn payment(status: PaymentStatus) -> Payment {
     Payment { id, status, amount: eur(2000), captured, buyer: UserId(2), order: OrderId(1), client_secret }
 }
 
-fn paying() -> Order {
+pub(super) fn paying() -> Order {
     held_order().paying("pi_1".into(), at(1)).unwrap()
 }
 
@@ -148,4 +148,35 @@ fn totals_are_nothing_or_what_the_provider_takes() {
     assert_eq!(check(&[25, 25]), Ok(eur(50)));
     assert_eq!(check(&[CHARGE_MINOR_UNITS_MAX, 1]), Err(Refused::TooLarge(eur(CHARGE_MINOR_UNITS_MAX))));
     assert_eq!(check(&[i64::MAX, 1]), Err(Refused::Money(MoneyError::Overflow)));
+}
+
+/// The event of these orders: far off, and the organiser gives nothing back by itself.
+pub(super) fn event(status: crate::catalog::EventStatus) -> crate::catalog::Event {
+    use crate::catalog::{Event, Performer, Venue};
+    use crate::ids::{LayoutId, PerformerId, VenueId};
+    let text = |text: &str| text.to_owned();
+    Event {
+        id: EventId(3),
+        name: text("Play"),
+        performer: Performer { id: PerformerId(1), name: text("Players") },
+        venue: Venue {
+            id: VenueId(1),
+            name: text("House"),
+            city: text("X"),
+            address: text("1"),
+            time_zone: text("UTC"),
+        },
+        layout: crate::layout::LayoutRef { id: LayoutId(1), version: 1 },
+        starts_at: at(90 * 86_400),
+        on_sale_from: at(-1),
+        on_sale_until: at(80 * 86_400),
+        currency: eur(0).currency,
+        prices: [(text("A"), 1000)].into(),
+        refund_policy: RefundPolicy::default(),
+        status,
+        changes: Vec::new(),
+        v: 1,
+        request: text("r"),
+        effects: Vec::new(),
+    }
 }

@@ -155,7 +155,7 @@ macro_rules! asked {
 /// Types for the acts that handlers ask for.
 pub mod acts {
     use super::{Act, Asked};
-    asked!(CheckIn, ManageCatalog, CancelEvent, DecideRefund, AssignRoles);
+    asked!(CheckIn, ManageCatalog, CancelEvent, DecideRefund, AssignRoles, ReadReconciliations);
 }
 
 /// Somebody signed in who may do `A`.

@@ -6,7 +6,8 @@ pub use stripe::Stripe;
 
 use domain::ids::{OrderId, UserId};
 use domain::money::Money;
-use domain::payments::{Payment, ProviderRefund};
+use domain::payments::{Movement, Payment, ProviderDispute, ProviderRefund};
+use jiff::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -34,6 +35,24 @@ pub struct NewPayment {
     pub amount: Money,
 }
 
+/// Money to give back of a payment. The order goes with it, so that the provider's books say whose it is.
+#[derive(Clone, Debug)]
+pub struct NewRefund<'a> {
+    pub payment: &'a str,
+    /// What the provider knows the refund by.
+    pub key: &'a str,
+    pub amount: Money,
+    pub buyer: UserId,
+    pub order: OrderId,
+}
+
+/// Some movements of the balance, and where the rest of them begins.
+#[derive(Clone, Debug)]
+pub struct MovementPage {
+    pub movements: Vec<Movement>,
+    pub next: Option<String>,
+}
+
 /// A payment provider. Every call may be repeated: the same key makes the same thing.
 pub trait PaymentGateway: Send + Sync {
     /// Its name in URLs and records.
@@ -47,7 +66,13 @@ pub trait PaymentGateway: Send + Sync {
     /// Lets go of a payment that was not captured; one that is cancelled already is cancelled.
     fn cancel<'a>(&'a self, id: &'a str) -> Reply<'a, Payment>;
     /// Gives money back, once for each key however often it is asked.
-    fn refund<'a>(&'a self, payment: &'a str, key: &'a str, amount: Money) -> Reply<'a, ProviderRefund>;
+    fn refund<'a>(&'a self, new: &'a NewRefund<'a>) -> Reply<'a, ProviderRefund>;
     /// The refund that was made with this key, as it is now.
     fn find_refund<'a>(&'a self, payment: &'a str, key: &'a str) -> Reply<'a, Option<ProviderRefund>>;
+    /// The disputes of a payment as they are now, the oldest first; none that only ask a question.
+    fn disputes<'a>(&'a self, payment: &'a str) -> Reply<'a, Vec<ProviderDispute>>;
+    /// The dispute of this id, as it is now.
+    fn dispute<'a>(&'a self, id: &'a str) -> Reply<'a, Option<ProviderDispute>>;
+    /// Movements of the balance from `from` to before `to`, a page at a time. A key that may only read is enough.
+    fn movements<'a>(&'a self, from: Timestamp, to: Timestamp, cursor: Option<&'a str>) -> Reply<'a, MovementPage>;
 }

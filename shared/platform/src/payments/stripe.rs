@@ -1,6 +1,8 @@
-//! Stripe, over its HTTP API: PaymentIntents with manual capture, Refunds, signed webhooks.
+//! Stripe, over its HTTP API: PaymentIntents with manual capture, Refunds, Disputes, the balance, signed webhooks.
 
-use super::{GatewayError, NewPayment, PaymentGateway, Reply};
+mod books;
+
+use super::{GatewayError, MovementPage, NewPayment, NewRefund, PaymentGateway, Reply};
 use crate::config::{Config, Missing};
 use crate::secrets::Secrets;
 use crate::transport::Transport;
@@ -8,7 +10,8 @@ use axum::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
 use domain::ids::RefundId;
 use domain::money::{Currency, Money};
-use domain::payments::{Payment, PaymentStatus, ProviderRefund, ProviderRefundStatus};
+use domain::orders::refund_of_key;
+use domain::payments::{Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -60,6 +63,8 @@ struct Refund {
 #[derive(Deserialize)]
 struct List<T> {
     data: Vec<T>,
+    #[serde(default)]
+    has_more: bool,
 }
 
 #[derive(Deserialize)]
@@ -227,18 +232,20 @@ impl PaymentGateway for Stripe {
         Box::pin(self.change(id, "cancel", PaymentStatus::Cancelled))
     }
 
-    fn refund<'a>(&'a self, payment: &'a str, key: &'a str, amount: Money) -> Reply<'a, ProviderRefund> {
+    fn refund<'a>(&'a self, new: &'a NewRefund<'a>) -> Reply<'a, ProviderRefund> {
         Box::pin(async move {
             let form = [
-                ("payment_intent", payment.to_owned()),
-                ("amount", amount.amount.to_string()),
-                ("metadata[refund_id]", key.to_owned()),
+                ("payment_intent", new.payment.to_owned()),
+                ("amount", new.amount.amount.to_string()),
+                ("metadata[refund_id]", new.key.to_owned()),
+                ("metadata[order_id]", new.order.to_string()),
+                ("metadata[buyer_id]", new.buyer.to_string()),
             ];
             for n in 0..KEYS_MAX {
-                if let Some(found) = self.look_for_refund(payment, key).await? {
+                if let Some(found) = self.look_for_refund(new.payment, new.key).await? {
                     return Ok(found);
                 }
-                if let Some(made) = self.make::<Refund>("/v1/refunds", &form, key, n).await? {
+                if let Some(made) = self.make::<Refund>("/v1/refunds", &form, new.key, n).await? {
                     return Ok(made.into());
                 }
             }
@@ -248,6 +255,18 @@ impl PaymentGateway for Stripe {
 
     fn find_refund<'a>(&'a self, payment: &'a str, key: &'a str) -> Reply<'a, Option<ProviderRefund>> {
         Box::pin(self.look_for_refund(payment, key))
+    }
+
+    fn disputes<'a>(&'a self, payment: &'a str) -> Reply<'a, Vec<ProviderDispute>> {
+        Box::pin(self.list_disputes(payment))
+    }
+
+    fn dispute<'a>(&'a self, id: &'a str) -> Reply<'a, Option<ProviderDispute>> {
+        Box::pin(self.get_dispute(id))
+    }
+
+    fn movements<'a>(&'a self, from: Timestamp, to: Timestamp, cursor: Option<&'a str>) -> Reply<'a, MovementPage> {
+        Box::pin(self.list_movements(from, to, cursor))
     }
 }
 
@@ -311,6 +330,9 @@ pub enum Hint {
         payment: String,
         refund: RefundId,
     },
+    Dispute {
+        payment: String,
+    },
     /// Nothing that concerns us.
     Nothing,
 }
@@ -354,11 +376,15 @@ fn hint(body: &[u8]) -> Option<Hint> {
         return Some(Hint::Payment(text("id")?.to_owned()));
     }
     if kind.starts_with("refund.") {
-        let refund = object.pointer("/metadata/refund_id").and_then(|id| id.as_str()?.split('-').next()?.parse().ok());
+        let refund = object.pointer("/metadata/refund_id").and_then(|key| refund_of_key(key.as_str()?));
         return Some(match (text("payment_intent"), refund) {
             (Some(payment), Some(refund)) => Hint::Refund { payment: payment.to_owned(), refund },
             _ => Hint::Nothing,
         });
+    }
+    if kind.starts_with("charge.dispute.") {
+        let payment = text("payment_intent").map(str::to_owned);
+        return Some(payment.map_or(Hint::Nothing, |payment| Hint::Dispute { payment }));
     }
     Some(Hint::Nothing)
 }

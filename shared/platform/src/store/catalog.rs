@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Venues or performers that are listed.
 const LIST_ITEMS_MAX: i32 = 1000;
 /// Events of one month that are public, and of one read of them.
-const MONTH_EVENTS_MAX: usize = 2000;
+pub const MONTH_EVENTS_MAX: usize = 2000;
 const MONTH_PAGE_EVENTS: i32 = 250;
 const DRAFTS: &str = "drafts";
 

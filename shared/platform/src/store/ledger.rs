@@ -3,8 +3,9 @@
 
 use super::{Db, StoreError, failure, from_item, text, to_item};
 use aws_sdk_dynamodb::types::Put;
-use domain::ids::EventId;
+use domain::ids::{EventId, OrderId};
 use domain::ledger::Entry;
+use jiff::Timestamp;
 use std::collections::HashMap;
 
 /// Shards of an event's entries.
@@ -40,6 +41,63 @@ impl Ledger {
         let entries: Result<Vec<_>, _> = reply.items.unwrap_or_default().into_iter().map(from_item).collect();
         Ok((entries?, next))
     }
+
+    /// All entries of an order; [`StoreError::Failed`] if they are more than one read gives, which is some thousands.
+    pub async fn of_order(&self, event: EventId, order: OrderId) -> Result<Vec<Entry>, StoreError> {
+        let request = self.0.client.query().table_name(self.0.table()?).consistent_read(true);
+        let request = request.key_condition_expression("pk = :pk AND begins_with(sk, :order)");
+        let request = request.expression_attribute_values(":pk", text(partition(event, Entry::shard(order))));
+        let request = request.expression_attribute_values(":order", text(format!("{order}#")));
+        let reply = request.send().await.map_err(failure)?;
+        if reply.last_evaluated_key.is_some() {
+            return Err(StoreError::Failed("an order has more entries than one read gives".into()));
+        }
+        reply.items.unwrap_or_default().into_iter().map(from_item).collect()
+    }
+
+    /// Entries of one shard of an event that were booked from `from` to before `to`, at most `most` of them; else
+    /// [`StoreError::Failed`]. Eventually consistent: what was written in the last second may be missing.
+    ///
+    /// There is no index by time, since it would cost every sale another write. So this reads all that the shard ever
+    /// held, half a read unit for each 4 KB (some twelve entries), and only the time of day is spared the network.
+    pub async fn between(
+        &self,
+        event: EventId,
+        shard: u8,
+        (from, to): (Timestamp, Timestamp),
+        most: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (mut entries, mut start) = (Vec::new(), None);
+        loop {
+            let request = self.0.client.query().table_name(self.0.table()?).set_exclusive_start_key(start);
+            let request = request.key_condition_expression("pk = :pk").filter_expression("#at >= :from AND #at < :to");
+            let request = request.expression_attribute_names("#at", "at");
+            let request = request.expression_attribute_values(":pk", text(partition(event, shard)));
+            let request = request.expression_attribute_values(":from", text(to_the_second(from)));
+            let request = request.expression_attribute_values(":to", text(to_the_second(after(to))));
+            let reply = request.send().await.map_err(failure)?;
+            for item in reply.items.unwrap_or_default() {
+                let entry: Entry = from_item(item)?;
+                entries.extend((from <= entry.at && entry.at < to).then_some(entry));
+            }
+            if entries.len() > most {
+                return Err(StoreError::Failed(format!("more than {most} entries in one stretch of time")));
+            }
+            start = reply.last_evaluated_key;
+            if start.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+}
+
+/// An instant's text up to its second: the part that sorts as time does, whether a fraction follows or not.
+fn to_the_second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+fn after(at: Timestamp) -> Timestamp {
+    at.checked_add(jiff::SignedDuration::from_secs(1)).unwrap_or(at)
 }
 
 fn partition(event: EventId, shard: u8) -> String {

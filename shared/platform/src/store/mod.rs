@@ -2,12 +2,14 @@
 
 mod accounts;
 mod catalog;
+mod desk;
 mod ledger;
 mod orders;
 mod seats;
 
 pub use accounts::{Account, Accounts, Session, email_key};
-pub use catalog::{Catalog, Made, event_cursor, month_of};
+pub use catalog::{Catalog, MONTH_EVENTS_MAX, Made, event_cursor, month_of};
+pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
 pub use orders::Orders;
 pub use seats::{Locked, Seats};

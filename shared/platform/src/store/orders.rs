@@ -31,10 +31,14 @@ impl Orders {
         self.0.replace(item(next), next.v - 1).await
     }
 
-    /// Writes the next version of an order and a journal entry, both or neither.
-    pub async fn save_with_entry(&self, next: &Order, ledger: &Ledger, entry: &Entry) -> Result<(), StoreError> {
+    /// Writes the next version of an order and the journal's entries, all or none.
+    pub async fn save_with_entries(&self, next: &Order, ledger: &Ledger, entries: &[Entry]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return self.save(next).await;
+        }
         let order = self.0.replaced_item(item(next), next.v - 1)?;
-        self.0.transact([order, ledger.entry(entry)?]).await
+        let entries = entries.iter().map(|entry| ledger.entry(entry)).collect::<Result<Vec<_>, _>>()?;
+        self.0.transact([order].into_iter().chain(entries)).await
     }
 
     /// A page of a buyer's orders, and the cursor of the next. The newest come first in a page; pages follow the ids,

@@ -1,0 +1,163 @@
+//! Disputes (chargebacks): the buyer's bank takes the money back, and decides weeks later who keeps it.
+//!
+//! Whatever the provider says now is brought into the order by [`Order::dispute_seen`], however often and in whatever
+//! order it is told; what was decided is then worked off by [`super::Step::FinishDispute`], so that a crash between the
+//! two leaves an order that is due.
+
+use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, TicketState};
+use crate::catalog::{Event, EventStatus};
+use crate::effects::What;
+use crate::ledger::{Account, Cause, Entry, Leg};
+use crate::payments::{DisputeState, ProviderDispute, Swing};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A dispute as this order knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispute {
+    /// The provider's id of it.
+    pub id: String,
+    pub state: DisputeState,
+    /// Minor units of the order's currency that the buyer's bank wants back.
+    pub amount: i64,
+    /// What left the provider's balance, once it is in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Swing>,
+    /// What came back, once it is in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reinstated: Option<Swing>,
+    /// Whether the tickets are what its end means for them.
+    #[serde(default)]
+    pub finished: bool,
+}
+
+impl Dispute {
+    /// What is known after the provider said this. A decision stays, and money is booked once: should a provider change
+    /// either, its books and the journal differ, and a person looks.
+    fn after(known: Option<&Self>, seen: &ProviderDispute) -> Self {
+        let decided = known.map(|known| known.state).filter(|state| *state != DisputeState::Open);
+        Self {
+            id: seen.id.clone(),
+            state: decided.unwrap_or(seen.state),
+            amount: seen.amount,
+            withdrawn: known.and_then(|known| known.withdrawn).or(seen.withdrawn),
+            reinstated: known.and_then(|known| known.reinstated).or(seen.reinstated),
+            finished: known.is_some_and(|known| known.finished),
+        }
+    }
+
+    /// Everything that the journal has to say of it as it stands. `payable` is where its money was owed.
+    fn bookings(&self, payable: Account) -> Vec<(Cause, Vec<Leg>)> {
+        let dispute = || self.id.clone();
+        let mut bookings = Vec::new();
+        if let Some(Swing { amount, fee }) = self.withdrawn {
+            let cause = Cause::DisputeWithdrawn { dispute: dispute() };
+            bookings.push((cause, swing(-amount - fee, amount, fee)));
+        }
+        if let Some(Swing { amount, fee }) = self.reinstated {
+            let cause = Cause::DisputeReinstated { dispute: dispute() };
+            bookings.push((cause, swing(amount - fee, -amount, fee)));
+        }
+        if let (DisputeState::Lost, Some(Swing { amount, .. })) = (self.state, self.withdrawn) {
+            let legs = vec![Leg { account: payable, amount }, Leg { account: Account::Disputes, amount: -amount }];
+            bookings.push((Cause::DisputeLost { dispute: dispute() }, legs));
+        }
+        bookings
+    }
+}
+
+fn swing(provider: i64, disputes: i64, fees: i64) -> Vec<Leg> {
+    let legs = [(Account::Provider, provider), (Account::Disputes, disputes), (Account::Fees, fees)];
+    legs.into_iter().filter(|(_, amount)| *amount != 0).map(|(account, amount)| Leg { account, amount }).collect()
+}
+
+impl Order {
+    /// Whether the journal has a capture of it: only then can there be something to dispute.
+    pub fn is_booked(&self) -> bool {
+        self.paid_at.is_some() || self.unadopted.is_some()
+    }
+
+    /// Whether the buyer's bank has money of it, for now or for good: then none is given back beside that.
+    pub fn is_disputed(&self) -> bool {
+        self.disputes.iter().any(|dispute| dispute.state != DisputeState::Won)
+    }
+
+    /// Whether a dispute was decided and the tickets do not show it yet.
+    pub fn has_unfinished_dispute(&self) -> bool {
+        self.disputes.iter().any(|dispute| dispute.state != DisputeState::Open && !dispute.finished)
+    }
+
+    /// What the provider says of a dispute now, brought into the order; with the journal's entries, to be written in the
+    /// same transaction. `None` where it says nothing new. The capture must be booked.
+    pub fn dispute_seen(&self, seen: &ProviderDispute, now: Timestamp) -> Option<(Self, Vec<Entry>)> {
+        assert!(self.is_booked(), "a dispute is of money that was captured");
+        let at = self.disputes.iter().position(|known| known.id == seen.id);
+        let known = at.map(|at| &self.disputes[at]);
+        let mut after = Dispute::after(known, seen);
+        // Without tickets, nothing follows from its end.
+        after.finished |= self.unadopted.is_some() && after.state != DisputeState::Open;
+        if known == Some(&after) {
+            return None;
+        }
+        let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
+        let before = known.map_or(Vec::new(), |known| known.bookings(payable));
+        let fresh = after.bookings(payable).into_iter().filter(|booking| !before.contains(booking));
+        let entries = fresh.map(|(cause, legs)| self.entry_of(cause, legs, now)).collect();
+
+        let is_news = known.is_none_or(|known| known.state != after.state);
+        let state = after.state;
+        let mut next = self.next(self.state);
+        match at {
+            Some(at) => next.disputes[at] = after,
+            None => next.disputes.push(after),
+        }
+        if next.is_disputed() || next.has_unfinished_dispute() {
+            next.change_tickets(TicketState::Valid, TicketState::Disputed);
+        }
+        if next.has_unfinished_dispute() {
+            next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
+        }
+        let what = What::OrderDisputed { buyer: self.buyer, order: self.id, event: self.event, state };
+        Some((if is_news { next.with_effect(what) } else { next }, entries))
+    }
+
+    /// Whether the seats of disputed tickets are to be released: a dispute was lost.
+    pub fn has_lost_dispute(&self) -> bool {
+        self.disputes.iter().any(|dispute| dispute.state == DisputeState::Lost)
+    }
+
+    /// The tickets as the end of their disputes leaves them: void for good where one was lost (their seats must be
+    /// released by now), valid again where all were won. If the event was cancelled meanwhile, they go back at once.
+    pub fn dispute_finished(&self, event: &Event, now: Timestamp) -> Result<Self, RefundRefused> {
+        let mut next = self.next(self.state);
+        for dispute in next.disputes.iter_mut().filter(|dispute| dispute.state != DisputeState::Open) {
+            dispute.finished = true;
+        }
+        if next.has_lost_dispute() {
+            next.change_tickets(TicketState::Disputed, TicketState::ChargedBack);
+        } else if !next.is_disputed() {
+            next.change_tickets(TicketState::Disputed, TicketState::Valid);
+        }
+        let next = next.rested();
+        let ask = RefundAsk::of_cancelled(self.id, event.id);
+        if event.status != EventStatus::Cancelled || next.refund(ask.id).is_some() {
+            return Ok(next);
+        }
+        // Both in one write, so in one version.
+        match (Self { v: self.v, ..next.clone() }).request_refund(event, &ask, now) {
+            Ok(refunding) => Ok(refunding),
+            // Nothing is owed: no ticket is left, or the bank has the money.
+            Err(RefundRefused::Order(_)) => Ok(next),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn change_tickets(&mut self, from: TicketState, to: TicketState) {
+        for seat in self.seats.iter_mut().filter(|seat| seat.ticket == Some(from)) {
+            seat.ticket = Some(to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

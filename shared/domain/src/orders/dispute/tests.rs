@@ -1,0 +1,152 @@
+use super::*;
+use crate::ids::RefundId;
+use crate::orders::tests::{at, event, paying};
+use crate::orders::{OrderState, Refused, Step};
+use crate::refunds::Ground;
+
+const FEE: i64 = 15;
+
+/// The provider's account of a dispute about two seats of 1000.
+fn seen(state: DisputeState) -> ProviderDispute {
+    let withdrawn = Some(Swing { amount: 2000, fee: FEE });
+    let reinstated = (state == DisputeState::Won).then_some(Swing { amount: 2000, fee: 0 });
+    ProviderDispute { id: "du_1".into(), state, amount: 2000, withdrawn, reinstated }
+}
+
+fn paid() -> Order {
+    paying().settling().paid(at(1)).0
+}
+
+fn tickets(order: &Order) -> Vec<TicketState> {
+    order.tickets().map(|(.., state)| state).collect()
+}
+
+fn balance(entries: &[Entry], account: Account) -> i64 {
+    entries.iter().map(|entry| entry.of(account)).sum()
+}
+
+/// A paid order that is told these states one after the other, and worked off after each; with all of its entries.
+fn told(states: &[DisputeState]) -> (Order, Vec<Entry>) {
+    let (mut order, sale) = paying().settling().paid(at(1));
+    let mut entries = vec![sale];
+    for &state in states {
+        let Some((next, booked)) = order.dispute_seen(&seen(state), at(2)) else { continue };
+        assert_eq!((next.v, next.state), (order.v + 1, order.state));
+        assert_eq!(next.dispute_seen(&seen(state), at(3)), None, "said twice, it is nothing new");
+        entries.extend(booked);
+        order = next;
+        if order.step(None, at(3)) == Step::FinishDispute {
+            assert!(order.due_at.is_some(), "somebody will finish it");
+            order = order.dispute_finished(&event(EventStatus::Published), at(3)).unwrap();
+        }
+        assert_eq!((order.step(None, at(4)), order.due_at), (Step::Nothing, None));
+    }
+    (order, entries)
+}
+
+#[test]
+fn tickets_and_journal_follow_what_the_provider_says() {
+    use DisputeState::{Lost, Open, Won};
+    use TicketState::{ChargedBack, Disputed, Valid};
+    for (states, ticket, provider, disputes, organiser) in [
+        (&[Open][..], Disputed, -FEE, 2000, -2000),
+        (&[Open, Open], Disputed, -FEE, 2000, -2000),
+        (&[Open, Won], Valid, 2000 - FEE, 0, -2000),
+        (&[Open, Lost], ChargedBack, -FEE, 0, 0),
+        // What was said in between was never heard, or comes late.
+        (&[Won], Valid, 2000 - FEE, 0, -2000),
+        (&[Lost], ChargedBack, -FEE, 0, 0),
+        (&[Lost, Open], ChargedBack, -FEE, 0, 0),
+        (&[Won, Open, Won], Valid, 2000 - FEE, 0, -2000),
+    ] {
+        let (order, entries) = told(states);
+        assert_eq!(tickets(&order), [ticket, ticket], "{states:?}");
+        assert_eq!(order.state, OrderState::Paid, "{states:?}");
+        let expected = [
+            (Account::Provider, provider),
+            (Account::Disputes, disputes),
+            (Account::Fees, FEE),
+            (Account::Organiser, organiser),
+        ];
+        for (account, amount) in expected {
+            assert_eq!(balance(&entries, account), amount, "{states:?} {account:?}");
+        }
+        let keys: std::collections::BTreeSet<_> = entries.iter().map(Entry::key).collect();
+        assert!(keys.len() == entries.len() && entries.iter().all(|entry| entry.balances() == Ok(true)), "{states:?}");
+    }
+}
+
+#[test]
+fn money_that_moves_after_the_word_is_booked_when_it_moves() {
+    let early = ProviderDispute { withdrawn: None, ..seen(DisputeState::Open) };
+    let (order, entries) = paid().dispute_seen(&early, at(2)).unwrap();
+    assert!(entries.is_empty() && tickets(&order) == [TicketState::Disputed; 2]);
+    assert_eq!(order.effects.len(), 1);
+    let (order, entries) = order.dispute_seen(&seen(DisputeState::Open), at(3)).unwrap();
+    assert_eq!((entries.len(), order.effects.len()), (1, 0), "booked, and no news");
+}
+
+#[test]
+fn nothing_is_given_back_beside_a_dispute() {
+    let ask = RefundAsk {
+        id: RefundId(5),
+        request: "r".into(),
+        tickets: Some(vec![0]),
+        ground: Ground::Wish,
+        decided_by: None,
+    };
+    for states in [&[DisputeState::Open][..], &[DisputeState::Lost]] {
+        let (order, _) = told(states);
+        for status in [EventStatus::Published, EventStatus::Cancelled] {
+            let refused = order.request_refund(&event(status), &ask, at(5));
+            assert_eq!(refused.err(), Some(RefundRefused::Order(Refused::Disputed)));
+        }
+        assert_eq!(order.check_in(0, "gate"), Err(Refused::Disputed));
+    }
+    let (won, _) = told(&[DisputeState::Open, DisputeState::Won]);
+    assert!(won.check_in(0, "gate").unwrap().is_some());
+}
+
+#[test]
+fn a_refund_that_was_under_way_fails_and_waits_for_the_end() {
+    let ask = RefundAsk::of_cancelled(paid().id, event(EventStatus::Cancelled).id);
+    let refunding = paid().request_refund(&event(EventStatus::Cancelled), &ask, at(2)).unwrap();
+    let (order, _) = refunding.dispute_seen(&seen(DisputeState::Open), at(3)).unwrap();
+    assert_eq!((order.step(None, at(4)), order.state), (Step::Refund(ask.id), OrderState::Refunding));
+    let (failed, reversal) = order.refund_failed(ask.id, at(4));
+    assert_eq!((reversal, failed.due_at), (None, None));
+    assert_eq!(failed.retry_refund(ask.id, at(5)).err(), Some(Refused::Disputed));
+    let (won, _) = failed.dispute_seen(&seen(DisputeState::Won), at(6)).unwrap();
+    let won = won.dispute_finished(&event(EventStatus::Cancelled), at(7)).unwrap();
+    assert_eq!(won.refunds.len(), 1, "the decision stands, and a person asks anew");
+    assert!(won.retry_refund(ask.id, at(8)).is_ok());
+}
+
+#[test]
+fn a_won_dispute_of_a_cancelled_event_goes_back() {
+    let mut used = paid().check_in(0, "gate").unwrap().unwrap();
+    for state in [DisputeState::Open, DisputeState::Won] {
+        used = used.dispute_seen(&seen(state), at(2)).unwrap().0;
+    }
+    let next = used.dispute_finished(&event(EventStatus::Cancelled), at(3)).unwrap();
+    assert_eq!((next.v, next.state, next.refunds[0].amount), (used.v + 1, OrderState::Refunding, 2000));
+    assert!(next.effects[0].id.contains(&format!(".{}.", next.v)), "effects carry the version of their write");
+}
+
+#[test]
+fn a_capture_that_no_order_took_on_may_be_disputed() {
+    let (lost, captured) = paying().settling().lost().unadopted(2000, at(1));
+    let (failed, _) = lost.refund_failed(lost.refunds[0].id, at(2));
+    let mut entries = vec![captured];
+    let mut order = failed;
+    for state in [DisputeState::Open, DisputeState::Lost] {
+        let (next, booked) = order.dispute_seen(&seen(state), at(3)).unwrap();
+        entries.extend(booked);
+        order = next;
+        assert_eq!((order.state, order.due_at), (OrderState::Lost, None));
+        assert!(!order.has_unfinished_dispute());
+    }
+    for (account, amount) in [(Account::Provider, -FEE), (Account::Unadopted, 0), (Account::Disputes, 0)] {
+        assert_eq!(balance(&entries, account), amount, "{account:?}");
+    }
+}

@@ -1,0 +1,298 @@
+//! The provider's books against the journal: what each counted of one thing, told apart by what it is and never by
+//! amount or time.
+//!
+//! A day's movements and entries are first matched with each other, with a margin on both sides of the day for clocks
+//! that differ. What is left is looked at one by one, as both sides have it now: only then is it a finding.
+
+use crate::ids::{OrderId, UserId};
+use crate::ledger::{Account, Cause, Entry};
+use crate::money::Currency;
+use crate::orders::provider_key;
+use crate::payments::{Movement, MovementKind, ProviderDispute, ProviderRefund, ProviderRefundStatus, Swing};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Seconds around a day in which the other half of a movement is looked for: ten minutes by which a clock may be wrong,
+/// and five in which a message may be late.
+pub const MARGIN_SECONDS: i64 = 900;
+/// Findings that a report keeps; it counts all of them.
+pub const FINDINGS_KEPT_MAX: usize = 200;
+
+/// A thing whose money both sides count.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    /// The one payment of an order.
+    Capture(OrderId),
+    /// A refund, by the key that the provider knows it by.
+    Refund(String),
+    /// A dispute, by the provider's id.
+    Dispute(String),
+}
+
+/// What happened to a thing's money; each at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flow {
+    Capture,
+    Refund,
+    RefundReversed,
+    DisputeWithdrawn,
+    DisputeReinstated,
+}
+
+/// A day of UTC, by which both sides' books are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day {
+    pub date: Date,
+    pub from: Timestamp,
+    /// The first instant of the next day.
+    pub to: Timestamp,
+}
+
+impl Day {
+    pub fn of(date: Date) -> Self {
+        let start = |date: Date| date.to_zoned(TimeZone::UTC).expect("UTC has every midnight").timestamp();
+        Self { date, from: start(date), to: start(date.tomorrow().unwrap_or(date)) }
+    }
+
+    /// The last day that is over, margin and all.
+    pub fn last_complete(now: Timestamp) -> Self {
+        let over = (now - SignedDuration::from_secs(MARGIN_SECONDS)).to_zoned(TimeZone::UTC).date();
+        Self::of(over.yesterday().unwrap_or(over))
+    }
+
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.from <= at && at < self.to
+    }
+
+    fn is_near(&self, at: Timestamp) -> bool {
+        let margin = SignedDuration::from_secs(MARGIN_SECONDS);
+        self.from - margin <= at && at < self.to + margin
+    }
+}
+
+/// What each side moved on a day, in minor units of one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// The provider's movements of payments, refunds and disputes: gross, with the fees of disputes.
+    pub provider: i64,
+    /// The journal's account of the provider.
+    pub journal: i64,
+    /// What the provider took for payments, which the journal does not book.
+    pub fees: i64,
+}
+
+/// A day's matching.
+#[derive(Debug, Default)]
+pub struct Compared<'a> {
+    /// Movements and entries of the day that belong to each other, or to one within the margin.
+    pub matched: usize,
+    /// Movements of the day without an entry that says the same.
+    pub movements: Vec<&'a Movement>,
+    /// Entries of the day without a movement that says the same.
+    pub entries: Vec<&'a Entry>,
+    /// Movements of the day that no order knows of, such as payouts.
+    pub others: usize,
+    /// By currency code.
+    pub sums: BTreeMap<String, Sums>,
+}
+
+impl MovementKind {
+    /// What happened to the money of an order; `None` where it is no order's.
+    pub fn flow(&self) -> Option<Flow> {
+        match self {
+            Self::Capture => Some(Flow::Capture),
+            Self::Refund(_) => Some(Flow::Refund),
+            Self::RefundReversed(_) => Some(Flow::RefundReversed),
+            Self::DisputeWithdrawn => Some(Flow::DisputeWithdrawn),
+            Self::DisputeReinstated => Some(Flow::DisputeReinstated),
+            Self::Other => None,
+        }
+    }
+}
+
+/// Which thing a movement moved the money of, and how; `None` where nothing of ours is named.
+pub fn moved(movement: &Movement) -> Option<(Thing, Flow)> {
+    let thing = match &movement.kind {
+        MovementKind::Capture => Thing::Capture(movement.owner?.1),
+        MovementKind::Refund(key) | MovementKind::RefundReversed(key) => Thing::Refund(key.clone()?),
+        MovementKind::DisputeWithdrawn | MovementKind::DisputeReinstated => Thing::Dispute(movement.source.clone()),
+        MovementKind::Other => return None,
+    };
+    Some((thing, movement.kind.flow()?))
+}
+
+/// What a movement did to the balance as the journal counts it: captures and refunds gross, disputes with their fees.
+pub fn counted(movement: &Movement) -> i64 {
+    match movement.kind {
+        MovementKind::DisputeWithdrawn | MovementKind::DisputeReinstated => movement.money.amount - movement.fee,
+        _ => movement.money.amount,
+    }
+}
+
+/// Which thing an entry books the money of, and how; `None` where none was moved at the provider.
+pub fn booked(entry: &Entry) -> Option<(Thing, Flow)> {
+    if entry.of(Account::Provider) == 0 {
+        return None;
+    }
+    Some(match &entry.cause {
+        Cause::Sale | Cause::UnadoptedCapture => (Thing::Capture(entry.order), Flow::Capture),
+        Cause::Refund { refund, retries } => (Thing::Refund(provider_key(*refund, *retries)), Flow::Refund),
+        Cause::RefundReversed { refund, retries } => {
+            (Thing::Refund(provider_key(*refund, *retries)), Flow::RefundReversed)
+        }
+        Cause::DisputeWithdrawn { dispute } => (Thing::Dispute(dispute.clone()), Flow::DisputeWithdrawn),
+        Cause::DisputeReinstated { dispute } => (Thing::Dispute(dispute.clone()), Flow::DisputeReinstated),
+        Cause::DisputeLost { .. } => return None,
+    })
+}
+
+/// Movements and entries that say that the same happened to the same thing.
+type Both<'a> = (Vec<&'a Movement>, Vec<&'a Entry>);
+
+/// Matches a day's movements and entries; both lists may hold those of other days too.
+pub fn compare<'a>(day: &Day, movements: &'a [Movement], entries: &'a [Entry]) -> Compared<'a> {
+    let mut compared = Compared::default();
+    let mut groups: BTreeMap<(Thing, Flow), Both<'a>> = BTreeMap::new();
+    for movement in movements.iter().filter(|movement| day.is_near(movement.at)) {
+        let is_today = day.contains(movement.at);
+        if movement.kind == MovementKind::Other {
+            compared.others += usize::from(is_today);
+            continue;
+        }
+        if is_today {
+            let sums = compared.sums.entry(movement.money.currency.code().to_owned()).or_default();
+            sums.provider += counted(movement);
+            sums.fees += movement.fee - (movement.money.amount - counted(movement));
+        }
+        match moved(movement) {
+            Some(key) => groups.entry(key).or_default().0.push(movement),
+            None if is_today => compared.movements.push(movement),
+            None => {}
+        }
+    }
+    for entry in entries.iter().filter(|entry| day.is_near(entry.at)) {
+        let Some(key) = booked(entry) else { continue };
+        if day.contains(entry.at) {
+            compared.sums.entry(entry.currency.code().to_owned()).or_default().journal += entry.of(Account::Provider);
+        }
+        groups.entry(key).or_default().1.push(entry);
+    }
+    for (movements, entries) in groups.into_values() {
+        let movements_today = movements.iter().filter(|movement| day.contains(movement.at));
+        let entries_today = entries.iter().filter(|entry| day.contains(entry.at));
+        match (&movements[..], &entries[..]) {
+            ([movement], [entry]) if agree(movement, entry) => {
+                compared.matched += movements_today.count() + entries_today.count();
+            }
+            _ => {
+                compared.movements.extend(movements_today);
+                compared.entries.extend(entries_today);
+            }
+        }
+    }
+    compared
+}
+
+fn agree(movement: &Movement, entry: &Entry) -> bool {
+    movement.money.currency == entry.currency && counted(movement) == entry.of(Account::Provider)
+}
+
+/// What a refund moved in all, as the provider has it now. One that failed may never have moved anything: then both of
+/// its flows are missing in the books, and add up to nothing all the same.
+pub fn flows_of_refund(refund: &ProviderRefund) -> Vec<(Flow, i64)> {
+    let given = (Flow::Refund, -refund.amount);
+    match refund.status {
+        ProviderRefundStatus::Accepted => vec![given],
+        ProviderRefundStatus::Failed => vec![given, (Flow::RefundReversed, refund.amount)],
+    }
+}
+
+/// What a dispute moved in all, as the provider has it now.
+pub fn flows_of_dispute(dispute: &ProviderDispute) -> Vec<(Flow, i64)> {
+    let withdrawn = dispute.withdrawn.map(|Swing { amount, fee }| (Flow::DisputeWithdrawn, -amount - fee));
+    let reinstated = dispute.reinstated.map(|Swing { amount, fee }| (Flow::DisputeReinstated, amount - fee));
+    withdrawn.into_iter().chain(reinstated).collect()
+}
+
+/// In which way the two sides differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Difference {
+    /// The provider moved money that the journal does not know of.
+    MissingHere,
+    /// The journal says that money moved which the provider does not know of.
+    MissingThere,
+    AmountDiffers,
+}
+
+/// How the two sides differ about one thing, if they do: all that the provider moved for it, and all that is booked.
+pub fn differ(there: &[(Flow, i64)], here: &[(Flow, i64)]) -> Option<(Difference, Flow)> {
+    let sum = |flows: &[(Flow, i64)]| flows.iter().map(|(_, amount)| amount).sum::<i64>();
+    if sum(there) == sum(here) {
+        return None;
+    }
+    let only_in = |of: &[(Flow, i64)], other: &[(Flow, i64)]| {
+        of.iter().map(|(flow, _)| *flow).find(|flow| !other.iter().any(|(known, _)| known == flow))
+    };
+    let unequal = there.iter().find(|flow| !here.contains(flow)).map(|(flow, _)| *flow);
+    match (only_in(there, here), only_in(here, there)) {
+        (Some(flow), _) => Some((Difference::MissingHere, flow)),
+        (None, Some(flow)) => Some((Difference::MissingThere, flow)),
+        (None, None) => unequal.map(|flow| (Difference::AmountDiffers, flow)),
+    }
+}
+
+/// Something on which the two sides do not agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub difference: Difference,
+    pub flow: Flow,
+    /// When it was moved, or booked.
+    pub at: Timestamp,
+    /// The provider's id of the payment, refund or dispute; our own key where the provider has none.
+    pub reference: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buyer: Option<UserId>,
+    pub currency: Currency,
+    /// Minor units that the provider moved for it in all.
+    pub provider: i64,
+    /// Minor units that are booked for it in all.
+    pub journal: i64,
+    /// Whether the order was told to look: the next run says whether that was enough. Otherwise a person has to.
+    pub healing: bool,
+    /// For people.
+    pub note: String,
+}
+
+/// What a run found of one day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub day: Date,
+    pub ran_at: Timestamp,
+    /// Movements and entries of the day that matched.
+    pub matched: usize,
+    /// Things that were looked at one by one.
+    pub looked_at: usize,
+    /// Things that were too many to be looked at; they count as findings.
+    pub unlooked: usize,
+    /// Movements that no order knows of, such as payouts: not compared.
+    pub others: usize,
+    /// All findings, kept or not.
+    pub findings_total: usize,
+    /// Findings that are being healed.
+    pub healing: usize,
+    pub sums: BTreeMap<String, Sums>,
+    /// The first [`FINDINGS_KEPT_MAX`].
+    pub findings: Vec<Finding>,
+}
+
+#[cfg(test)]
+mod tests;
