@@ -4,21 +4,27 @@ mod admin;
 mod buy;
 mod catalog;
 pub mod commands;
+mod failure;
 mod payment_webhook;
 mod reconcile;
 mod refund;
 mod register;
 mod relay;
+mod republish;
 mod saga;
 mod settle;
 mod sweep;
 mod views;
 
+pub use failure::Error;
+
 use futures_util::StreamExt;
-use platform::App;
+use platform::{App, Rng};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::Instant;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -41,11 +47,6 @@ pub enum Trigger {
 
 pub type Handled = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// Why an event was not handled; it will be delivered again.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub String);
-
 /// All functions.
 pub const FUNCTIONS: &[Function] = &[
     Function { name: "register", trigger: Trigger::Http(register::routes) },
@@ -56,38 +57,66 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "admin", trigger: Trigger::Http(admin::routes) },
     Function { name: "settle", trigger: Trigger::Queue(|app, body| Box::pin(settle::handle(app, body))) },
     Function { name: "relay", trigger: Trigger::Stream(|app, record| Box::pin(relay::handle(app, record))) },
+    Function { name: "republish", trigger: Trigger::Queue(|app, body| Box::pin(republish::handle(app, body))) },
     Function { name: "sweep", trigger: Trigger::Schedule(|app| Box::pin(sweep::handle(app))) },
     Function { name: "reconcile", trigger: Trigger::Schedule(|app| Box::pin(reconcile::handle(app))) },
 ];
 
 /// Messages of a batch that one invocation works on at the same time.
 const MESSAGES_AT_ONCE_MAX: usize = 4;
+/// Tries that one delivery of a message gets while its faults may pass. What lasts longer is no blip, and the queue
+/// waits for its end cheaper than an invocation does.
+const MESSAGE_TRIES_MAX: u32 = 4;
+/// The longest pause before the second try; it doubles with each. A pause is anything up to it, so that messages that
+/// failed together do not come back together.
+const PAUSE_MILLISECONDS_MAX: u32 = 250;
+/// How long before its deadline an invocation stops working and reports what is not done.
+const MARGIN_MILLISECONDS: u64 = 1_000;
 
 /// The function of this name.
 pub fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
-/// Runs a function that HTTP does not start, with its event as Lambda delivers it, and gives Lambda's reply.
+/// Runs a function that HTTP does not start, with its event as Lambda delivers it, and gives Lambda's reply. What is
+/// not done shortly before `app.deadline` is reported as not done.
 pub async fn invoke(app: App, name: &str, event: Value) -> Result<Value, Error> {
     match find(name).map(|function| &function.trigger) {
         Some(Trigger::Queue(handle)) => queue(app, *handle, &event).await,
         Some(Trigger::Stream(handle)) => stream(app, *handle, event).await,
-        Some(Trigger::Schedule(handle)) => handle(app).await.map(|()| Value::Null),
-        Some(Trigger::Http(_)) => Err(Error(format!("the function {name} is started by HTTP"))),
-        None => Err(Error(format!("no function is named {name}"))),
+        Some(Trigger::Schedule(handle)) => {
+            let stop = stop(&app);
+            in_time(handle(app), stop).await.map(|()| Value::Null)
+        }
+        Some(Trigger::Http(_)) => Err(Error::new(format!("the function {name} is started by HTTP"))),
+        None => Err(Error::new(format!("no function is named {name}"))),
+    }
+}
+
+/// When an invocation stops working; `None` if nobody ends it.
+fn stop(app: &App) -> Option<Instant> {
+    app.deadline.map(|end| end.checked_sub(Duration::from_millis(MARGIN_MILLISECONDS)).unwrap_or(end))
+}
+
+/// Ends work that is not done by then. Whoever handles the event again goes on from what was written.
+async fn in_time(work: impl Future<Output = Result<(), Error>>, stop: Option<Instant>) -> Result<(), Error> {
+    let late = || Error::new("there was no time left");
+    match stop {
+        None => work.await,
+        Some(stop) if stop <= Instant::now() => Err(late()),
+        Some(stop) => tokio::time::timeout_at(stop, work).await.unwrap_or_else(|_| Err(late())),
     }
 }
 
 fn records(event: &Value) -> Result<&Vec<Value>, Error> {
-    event["Records"].as_array().ok_or_else(|| Error("the event has no Records".into()))
+    event["Records"].as_array().ok_or_else(|| Error::new("the event has no Records"))
 }
 
 async fn queue(app: App, handle: fn(App, String) -> Handled, event: &Value) -> Result<Value, Error> {
     let mut work = Vec::new();
     for record in records(event)? {
         let body = record["body"].as_str().unwrap_or_default().to_owned();
-        let (id, handled) = (record["messageId"].clone(), handle(app.clone(), body));
+        let (id, handled) = (record["messageId"].clone(), message(app.clone(), handle, body));
         work.push(async move { (id, handled.await) });
     }
     let handled: Vec<_> = futures_util::stream::iter(work).buffer_unordered(MESSAGES_AT_ONCE_MAX).collect().await;
@@ -99,11 +128,35 @@ async fn queue(app: App, handle: fn(App, String) -> Handled, event: &Value) -> R
     Ok(json!({ "batchItemFailures": failures.collect::<Vec<_>>() }))
 }
 
+/// Handles one message, again after a pause where a fault may pass and there is time.
+async fn message(app: App, handle: fn(App, String) -> Handled, body: String) -> Result<(), Error> {
+    let stop = stop(&app);
+    let mut tries = 1;
+    loop {
+        let Err(error) = in_time(handle(app.clone(), body.clone()), stop).await else { return Ok(()) };
+        let Some(rest) = error.passes.filter(|_| tries < MESSAGE_TRIES_MAX) else { return Err(error) };
+        let pause = rest + pause(&app.rng, tries);
+        if stop.is_some_and(|stop| stop <= Instant::now() + pause) {
+            return Err(error);
+        }
+        tracing::info!(%error, tries, ?pause, "a message is tried again");
+        tokio::time::sleep(pause).await;
+        tries += 1;
+    }
+}
+
+/// The pause after so many tries: exponential, with full jitter.
+fn pause(rng: &Rng, tries: u32) -> Duration {
+    let longest = PAUSE_MILLISECONDS_MAX << (tries - 1).min(MESSAGE_TRIES_MAX);
+    Duration::from_millis(u64::from(rng.below(longest)))
+}
+
 async fn stream(app: App, handle: fn(App, Value) -> Handled, mut event: Value) -> Result<Value, Error> {
     records(&event)?;
+    let stop = stop(&app);
     for record in event["Records"].as_array_mut().into_iter().flatten() {
         let number = record["dynamodb"]["SequenceNumber"].clone();
-        if let Err(error) = handle(app.clone(), record.take()).await {
+        if let Err(error) = in_time(handle(app.clone(), record.take()), stop).await {
             tracing::warn!(sequence = %number, %error, "a stream record was not handled and will be delivered again");
             return Ok(json!({ "batchItemFailures": [{ "itemIdentifier": number }] }));
         }

@@ -4,7 +4,7 @@ use functions::Trigger;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use lambda_runtime::{LambdaEvent, service_fn};
-use platform::http::ClientAddr;
+use platform::http::{ClientAddr, Deadline};
 use platform::{App, Config};
 use std::net::{IpAddr, Ipv4Addr};
 use tower::ServiceBuilder;
@@ -18,26 +18,31 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let app = App::on_aws(config).await;
     match function.trigger {
         Trigger::Http(routes) => {
-            let router = routes(app).split_for_parts().0;
-            let service = ServiceBuilder::new().map_request(with_client_addr).service(router);
+            let router = routes(app.clone()).split_for_parts().0;
+            let know = move |request| with_invocation(&app, request);
+            let service = ServiceBuilder::new().map_request(know).service(router);
             lambda_http::run(service).await
         }
         _ => {
             let invoke = async |event: LambdaEvent<serde_json::Value>| {
-                functions::invoke(app.clone(), &name, event.payload).await.map_err(lambda_runtime::Error::from)
+                let app = app.clone().until(app.moment(event.context.deadline));
+                functions::invoke(app, &name, event.payload).await.map_err(lambda_runtime::Error::from)
             };
             lambda_runtime::run(service_fn(invoke)).await
         }
     }
 }
 
-/// The caller's address, as API Gateway saw it.
-fn with_client_addr(mut request: Request) -> Request {
+/// The caller's address, as API Gateway saw it, and when Lambda ends the invocation.
+fn with_invocation(app: &App, mut request: Request) -> Request {
     let address = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref().and_then(|ip| ip.parse().ok()),
         _ => None,
     };
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     request.extensions_mut().insert(ClientAddr(address));
+    if let Some(deadline) = request.lambda_context_ref().map(|context| app.moment(context.deadline)) {
+        request.extensions_mut().insert(Deadline(deadline));
+    }
     request
 }

@@ -7,10 +7,10 @@ use crate::commands::Command;
 use domain::ids::{OrderId, UserId};
 use domain::ledger::{Account, Entry};
 use domain::orders::{Order, refund_of_key};
-use domain::payments::Movement;
+use domain::payments::{Movement, ProviderRefundStatus};
 use domain::reconcile::{
-    Compared, Day, Difference, FINDINGS_KEPT_MAX, Finding, Flow, MARGIN_SECONDS, Report, Thing, booked, compare,
-    counted, differ, flows_of_dispute, flows_of_refund, moved,
+    AWAITED_MAX, Awaited, Compared, Day, Difference, FINDINGS_KEPT_MAX, Finding, Flow, MARGIN_SECONDS, Report, Thing,
+    booked, compare, counted, differ, flows_of_dispute, flows_of_refund, is_untold_loss, moved, open_disputes,
 };
 use futures_util::{StreamExt, stream};
 use jiff::civil::Date;
@@ -22,48 +22,75 @@ use std::collections::BTreeMap;
 
 /// Days that one run goes back to, where earlier runs did not come to their end, or found something.
 const DAYS_MAX: i32 = 7;
-/// Reports, of those days and of runs that were repeated, that are read to know which.
-const REPORTS_READ_MAX: u16 = 50;
+/// Reports, of those days and of runs that were repeated, that are read to know which; and pages of them.
+const PAGE_REPORTS: u16 = 50;
+const REPORT_PAGES_MAX: usize = 40;
 /// Months around those days in which an event may start whose journal is read. Sales open up to two years ahead; a
 /// buyer's bank may come until 540 days after (Stripe, "How disputes work").
 const MONTHS_AHEAD: i32 = 24;
 const MONTHS_BACK: i32 = 19;
-/// Movements, and entries, that one run holds in memory: some 500 bytes each.
+/// Movements, and entries, of one day that are held in memory: some 500 bytes each.
 const MOVEMENTS_MAX: usize = 100_000;
 const ENTRIES_MAX: usize = 100_000;
 /// Shards of journals that are read at the same time.
 const SHARDS_AT_ONCE_MAX: usize = 16;
-/// Things that are looked at one by one in a day's run, and at the same time: each takes two calls to the provider at
-/// most, whose limit is 25 a second.
-const LOOKS_MAX: usize = 2_000;
+/// Things that are looked at one by one in a run, and at the same time: each takes two calls to the provider at most,
+/// whose limit is 25 a second; so all take half of the time that a run has.
+const LOOKS_MAX: usize = 4_000;
 const LOOKS_AT_ONCE_MAX: usize = 4;
 
+/// Does the latest day first, and each by itself: one that cannot be done keeps no other from being done.
 pub async fn handle(app: App) -> Result<(), Error> {
-    let days = days_to_do(&app).await?;
-    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(()) };
-    let margin = SignedDuration::from_secs(MARGIN_SECONDS);
-    let (from, to) = (first.from - margin, last.to + margin);
-    let (movements, entries) = (movements(&app, from, to).await?, journal(&app, from, to).await?);
-    for day in &days {
-        let report = reconcile(&app, day, compare(day, &movements, &entries)).await?;
-        publish(&app, &report).await?;
+    let last = Day::last_complete(app.now()).date;
+    let reports = latest_reports(&app, last).await?;
+    let (mut looks_left, mut failure) = (LOOKS_MAX, None);
+    for day in days_to_do(last, &reports) {
+        let carried = if day.date == last { awaited(&reports) } else { BTreeMap::new() };
+        let looked_to = reports.get(&day.date).and_then(|report| report.looked_to.clone());
+        match reconcile(&app, &day, carried, looked_to, &mut looks_left).await {
+            Ok(report) => publish(&app, &report).await?,
+            Err(error) => {
+                tracing::error!(day = %day.date, %error, "a day was not compared");
+                failure = failure.or(Some(error));
+            }
+        }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
-/// The last day that is over, however often it was done; those since the last report; and those on which the two sides
-/// last differed, until they agree.
-async fn days_to_do(app: &App) -> Result<Vec<Day>, Error> {
-    let last = Day::last_complete(app.now()).date;
-    let (reports, _) = app.desk.reports(None, REPORTS_READ_MAX).await.map_err(into_error)?;
-    let done = reports.first().map_or(last, |report| report.day);
-    let differed = |date: Date| {
-        let latest = reports.iter().find(|report| report.day == date);
-        latest.is_some_and(|report| report.findings_total > 0)
+/// The latest report of each of the last days, and of one before them if there is any.
+async fn latest_reports(app: &App, last: Date) -> Result<BTreeMap<Date, Report>, Error> {
+    let oldest = last.saturating_sub(DAYS_MAX.days());
+    let (mut latest, mut cursor) = (BTreeMap::new(), None);
+    for _ in 0..REPORT_PAGES_MAX {
+        let (page, next) = app.desk.reports(cursor, PAGE_REPORTS).await.map_err(into_error)?;
+        for report in page {
+            // The latest day comes first, and of each day the latest run.
+            latest.entry(report.day).or_insert(report);
+        }
+        cursor = next;
+        if cursor.is_none() || latest.keys().next().is_some_and(|day| *day <= oldest) {
+            break;
+        }
+    }
+    Ok(latest)
+}
+
+/// The last day that is over, however often it was done; those before it that no run has done; and those on which the
+/// two sides last differed, until they agree.
+fn days_to_do(last: Date, reports: &BTreeMap<Date, Report>) -> impl Iterator<Item = Day> {
+    let is_due = move |date: &Date| match reports.get(date) {
+        _ if *date == last => true,
+        Some(report) => report.findings_total > 0,
+        None => reports.keys().next().is_some_and(|first| first < date),
     };
-    let dates = (0..DAYS_MAX).rev().map(|days| last.saturating_sub(days.days()));
-    let dates = dates.filter(|date| *date == last || *date > done || differed(*date));
-    Ok(dates.map(Day::of).collect())
+    (0..DAYS_MAX).map(move |days| last.saturating_sub(days.days())).filter(is_due).map(Day::of)
+}
+
+/// What earlier runs have left to be looked at again, and whose it is.
+fn awaited(reports: &BTreeMap<Date, Report>) -> BTreeMap<Thing, Owner> {
+    let all = reports.values().flat_map(|report| &report.awaiting);
+    all.map(|awaited| (Thing::Refund(awaited.key.clone()), (awaited.buyer, awaited.order))).collect()
 }
 
 async fn movements(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Movement>, Error> {
@@ -119,59 +146,146 @@ fn months(from: Timestamp, to: Timestamp) -> Vec<String> {
 }
 
 fn check_limit(found: usize, most: usize, what: &str) -> Result<(), Error> {
-    if found > most { Err(Error(format!("a run takes {most} {what}, and there are more"))) } else { Ok(()) }
+    if found > most { Err(Error::new(format!("a run takes {most} {what}, and there are more"))) } else { Ok(()) }
 }
+
+/// A buyer, and an order of theirs.
+type Owner = (UserId, OrderId);
 
 /// What one thing left unmatched; without a thing, a movement that names nothing of ours.
 #[derive(Default)]
 struct Leftover<'a> {
     movements: Vec<&'a Movement>,
     entries: Vec<&'a Entry>,
+    /// Of what no movement of this day may tell, and is to be looked at all the same.
+    owner: Option<Owner>,
 }
 
-/// Looks at everything that did not match, as it is now on both sides, and has settled what it can.
-async fn reconcile(app: &App, day: &Day, compared: Compared<'_>) -> Result<Report, Error> {
-    let mut leftovers: BTreeMap<Thing, Leftover<'_>> = BTreeMap::new();
-    let mut findings = Vec::new();
+/// What came of looking at a thing.
+#[derive(Default)]
+struct Looked {
+    findings: Vec<Finding>,
+    /// What may heal it.
+    command: Option<Command>,
+    awaited: Option<Awaited>,
+}
+
+/// Compares a day. `carried` is what is looked at beside, and `looked_to` where the last run of this day ended.
+async fn reconcile(
+    app: &App,
+    day: &Day,
+    carried: BTreeMap<Thing, Owner>,
+    looked_to: Option<Thing>,
+    looks_left: &mut usize,
+) -> Result<Report, Error> {
+    let margin = SignedDuration::from_secs(MARGIN_SECONDS);
+    let (from, to) = (day.from - margin, day.to + margin);
+    let (movements, entries) = (movements(app, from, to).await?, journal(app, from, to).await?);
+    let compared = compare(day, &movements, &entries);
+    let nameless = compared.movements.iter().filter(|movement| moved(movement).is_none());
+    let mut findings: Vec<_> = nameless.map(|movement| of_movement(movement, "it names no order of ours")).collect();
+    let mut leftovers = leftovers(&compared);
+    for (thing, owner) in carried.into_iter().chain(undecided(day, app.now(), &entries)) {
+        leftovers.entry(thing).or_default().owner = Some(owner);
+    }
+    let (chosen, rest, looked_to) = choose(leftovers, looked_to, *looks_left);
+    let (looked_at, mut unlooked) = (chosen.len(), rest.len());
+    *looks_left -= looked_at;
+    let mut awaiting: Vec<_> = rest.iter().filter_map(|(thing, left)| await_again(thing, left.owner?)).collect();
+    let mut commands = Vec::new();
+    let looks: Vec<_> = chosen.into_iter().map(|(thing, leftover)| look(app, thing, leftover)).collect();
+    let mut looks = stream::iter(looks).buffered(LOOKS_AT_ONCE_MAX);
+    while let Some(looked) = looks.next().await {
+        let looked = looked?;
+        findings.extend(looked.findings);
+        awaiting.extend(looked.awaited);
+        commands.extend(looked.command.map(|command| command.message(0)));
+    }
+    if !commands.is_empty() {
+        let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
+        app.clients.bus.send(queue, commands).await.map_err(into_error)?;
+    }
+    unlooked += awaiting.len().saturating_sub(AWAITED_MAX);
+    awaiting.truncate(AWAITED_MAX);
+    log(day, &findings);
+    let (findings_total, healing) = (findings.len() + unlooked, findings.iter().filter(|found| found.healing).count());
+    findings.truncate(FINDINGS_KEPT_MAX);
+    Ok(Report {
+        day: day.date,
+        ran_at: app.now(),
+        matched: compared.matched,
+        looked_at,
+        unlooked,
+        looked_to,
+        awaiting,
+        others: compared.others,
+        findings_total,
+        healing,
+        sums: compared.sums,
+        findings,
+    })
+}
+
+/// Everything of a day that did not match and names something of ours, by what it is of.
+fn leftovers<'a>(compared: &Compared<'a>) -> BTreeMap<Thing, Leftover<'a>> {
+    let mut leftovers: BTreeMap<Thing, Leftover<'a>> = BTreeMap::new();
     for movement in &compared.movements {
-        match moved(movement) {
-            Some((thing, _)) => leftovers.entry(thing).or_default().movements.push(movement),
-            None => findings.push(of_movement(movement, "it names no order of ours")),
+        if let Some((thing, _)) = moved(movement) {
+            leftovers.entry(thing).or_default().movements.push(movement);
         }
     }
     for entry in &compared.entries {
         let (thing, _) = booked(entry).expect("only what is booked at the provider is compared");
         leftovers.entry(thing).or_default().entries.push(entry);
     }
-    let unlooked = leftovers.len().saturating_sub(LOOKS_MAX);
-    let looked_at = leftovers.len() - unlooked;
-    let looks = leftovers.into_iter().take(LOOKS_MAX).map(|(thing, leftover)| look(app, thing, leftover));
-    let looks: Vec<_> = looks.collect();
-    let mut commands = Vec::new();
-    let mut looks = stream::iter(looks).buffered(LOOKS_AT_ONCE_MAX);
-    while let Some(looked) = looks.next().await {
-        let (found, command) = looked?;
-        findings.extend(found);
-        commands.extend(command.map(|command| command.message(0)));
+    leftovers
+}
+
+/// The disputes that are open by the journal, whenever they began, beside the last day that is over.
+fn undecided(day: &Day, now: Timestamp, entries: &[Entry]) -> Vec<(Thing, Owner)> {
+    let is_last = day.date == Day::last_complete(now).date;
+    let open = if is_last { open_disputes(entries) } else { Vec::new() };
+    open.into_iter().filter_map(|entry| Some((booked(entry)?.0, (entry.buyer, entry.order)))).collect()
+}
+
+type Leftovers<'a> = Vec<(Thing, Leftover<'a>)>;
+
+/// At most so many things, from after where the last run ended, and round; the rest; and where this run ends, if there is
+/// a rest.
+fn choose(
+    mut leftovers: BTreeMap<Thing, Leftover<'_>>,
+    looked_to: Option<Thing>,
+    most: usize,
+) -> (Leftovers<'_>, Leftovers<'_>, Option<Thing>) {
+    let mut after = match &looked_to {
+        Some(thing) => leftovers.split_off(thing),
+        None => BTreeMap::new(),
+    };
+    let at = looked_to.as_ref().and_then(|thing| after.remove_entry(thing));
+    let mut chosen: Vec<_> = after.into_iter().chain(leftovers).chain(at).collect();
+    let rest = chosen.split_off(most.min(chosen.len()));
+    let ended = if rest.is_empty() { None } else { chosen.last().map(|(thing, _)| thing.clone()).or(looked_to) };
+    (chosen, rest, ended)
+}
+
+/// A refund that is to be looked at by the next run too.
+fn await_again(thing: &Thing, (buyer, order): Owner) -> Option<Awaited> {
+    match thing {
+        Thing::Refund(key) => Some(Awaited { key: key.clone(), buyer, order }),
+        Thing::Capture(_) | Thing::Dispute(_) => None,
     }
-    if !commands.is_empty() {
-        let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
-        app.clients.bus.send(queue, commands).await.map_err(into_error)?;
-    }
-    for finding in &findings {
+}
+
+fn log(day: &Day, findings: &[Finding]) {
+    for finding in findings {
         let Finding { difference, flow, reference, provider, journal, healing, note, .. } = finding;
         let order = finding.order.map(|order| order.to_string());
         tracing::warn!(day = %day.date, ?difference, ?flow, reference, order, provider, journal, healing, note, "the books differ");
     }
-    let (findings_total, healing) = (findings.len() + unlooked, findings.iter().filter(|found| found.healing).count());
-    findings.truncate(FINDINGS_KEPT_MAX);
-    let Compared { matched, others, sums, .. } = compared;
-    let (day, ran_at) = (day.date, app.now());
-    Ok(Report { day, ran_at, matched, looked_at, unlooked, others, findings_total, healing, sums, findings })
 }
 
 /// One thing, as the order, the journal and the provider have it now: findings, and what may heal them.
-async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<(Vec<Finding>, Option<Command>), Error> {
+async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Error> {
     let order = match owner(app, &left).await? {
         Some((buyer, order)) => app.orders.get(buyer, order).await.map_err(into_error)?,
         None => None,
@@ -179,29 +293,33 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<(Vec<Findin
     let Some(order) = order else {
         let note = "there is no such order";
         let moved = left.movements.iter().map(|movement| of_movement(movement, note));
-        return Ok((moved.chain(left.entries.iter().map(|entry| of_entry(entry, note))).collect(), None));
+        let findings = moved.chain(left.entries.iter().map(|entry| of_entry(entry, note))).collect();
+        return Ok(Looked { findings, ..Looked::default() });
     };
-    let There { source, flows } = at_provider(app, &order, &thing).await?;
     let entries = app.ledger.of_order(order.event, order.id).await.map_err(into_error)?;
-    let here = entries.iter().filter_map(|entry| {
-        let (of, flow) = booked(entry)?;
-        (of == thing).then(|| (flow, entry.of(Account::Provider)))
-    });
-    let here: Vec<(Flow, i64)> = here.collect();
+    let there = at_provider(app, &order, &thing, &entries).await?;
+    let of_it = |entry: &&Entry| booked(entry).is_some_and(|(of, _)| of == thing);
+    let here: Vec<_> = entries.iter().filter(of_it).collect();
+    let flows: Vec<_> = here.iter().filter_map(|entry| Some((booked(entry)?.1, entry.of(Account::Provider)))).collect();
     // Another payment of the order, or another refund under the same name: money that went twice.
     let is_stranger = |movement: &Movement| {
-        movement.payment != order.payment || source.as_ref().is_some_and(|source| movement.source != *source)
+        movement.payment != order.payment || there.source.as_ref().is_some_and(|source| movement.source != *source)
     };
     let strangers = left.movements.iter().filter(|movement| is_stranger(movement));
     let mut findings: Vec<_> = strangers.map(|movement| of_movement(movement, "its order knows another one")).collect();
-    let Some((difference, flow)) = differ(&flows, &here) else { return Ok((findings, None)) };
+    let untold = there.is_untold_loss.then_some((Difference::MissingHere, Flow::DisputeLost));
+    let differs = differ(&there.flows, &flows).or(untold);
+    // Until both sides say the same, and the provider is at rest, where no movement of another day might tell.
+    let is_awaited = there.is_pending || (differs.is_some() && left.owner.is_some());
+    let awaited = is_awaited.then(|| await_again(&thing, (order.buyer, order.id))).flatten();
+    let Some((difference, flow)) = differs else { return Ok(Looked { findings, command: None, awaited }) };
     let command = if difference == Difference::MissingHere { healer(&order, &thing) } else { None };
-    let sum = |flows: &[(Flow, i64)]| flows.iter().map(|(_, amount)| amount).sum();
-    let (at, reference) = match (left.movements.first(), left.entries.first()) {
+    let (at, reference) = match (left.movements.first(), left.entries.first().or(here.first())) {
         (Some(movement), _) => (movement.at, movement.source.clone()),
         (None, Some(entry)) => (entry.at, entry.key()),
-        (None, None) => return Ok((findings, None)),
+        (None, None) => return Ok(Looked { findings, command, awaited }),
     };
+    let sum = |flows: &[(Flow, i64)]| flows.iter().map(|(_, amount)| amount).sum();
     findings.push(Finding {
         difference,
         flow,
@@ -211,19 +329,19 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<(Vec<Findin
         order: Some(order.id),
         buyer: Some(order.buyer),
         currency: order.currency,
-        provider: sum(&flows),
-        journal: sum(&here),
+        provider: sum(&there.flows),
+        journal: sum(&flows),
         healing: command.is_some(),
         note: if command.is_some() { "the order was told to look" } else { "a person has to look" }.into(),
     });
-    Ok((findings, command))
+    Ok(Looked { findings, command, awaited })
 }
 
 /// Whose order a thing is of: as the journal says, or what the provider was told when it was made, or its payment.
-async fn owner(app: &App, left: &Leftover<'_>) -> Result<Option<(UserId, OrderId)>, Error> {
+async fn owner(app: &App, left: &Leftover<'_>) -> Result<Option<Owner>, Error> {
     let booked = left.entries.first().map(|entry| (entry.buyer, entry.order));
     let told = left.movements.iter().find_map(|movement| movement.owner);
-    if let Some(owner) = booked.or(told) {
+    if let Some(owner) = left.owner.or(booked).or(told) {
         return Ok(Some(owner));
     }
     let Some(payment) = left.movements.iter().find_map(|movement| movement.payment.as_deref()) else { return Ok(None) };
@@ -237,24 +355,35 @@ struct There {
     /// Its id, where several could go by the same name.
     source: Option<String>,
     flows: Vec<(Flow, i64)>,
+    /// A refund of which no money has moved yet.
+    is_pending: bool,
+    /// A dispute that was lost, which the journal does not know of.
+    is_untold_loss: bool,
 }
 
-async fn at_provider(app: &App, order: &Order, thing: &Thing) -> Result<There, Error> {
+async fn at_provider(app: &App, order: &Order, thing: &Thing, entries: &[Entry]) -> Result<There, Error> {
     let Some(payment) = &order.payment else { return Ok(There::default()) };
     Ok(match thing {
         Thing::Capture(_) => {
             let captured = app.gateway.fetch(payment).await.map_err(into_error)?.map_or(0, |payment| payment.captured);
             let flows = (captured > 0).then_some((Flow::Capture, captured));
-            There { source: None, flows: flows.into_iter().collect() }
+            There { flows: flows.into_iter().collect(), ..There::default() }
         }
         Thing::Refund(key) => match app.gateway.find_refund(payment, key).await.map_err(into_error)? {
-            Some(refund) => There { flows: flows_of_refund(&refund), source: Some(refund.id) },
+            Some(refund) => {
+                let is_pending = refund.status == ProviderRefundStatus::Pending;
+                There { flows: flows_of_refund(&refund), is_pending, source: Some(refund.id), ..There::default() }
+            }
             None => There::default(),
         },
-        Thing::Dispute(id) => {
-            let dispute = app.gateway.dispute(id).await.map_err(into_error)?;
-            There { source: None, flows: dispute.map_or(Vec::new(), |dispute| flows_of_dispute(&dispute)) }
-        }
+        Thing::Dispute(id) => match app.gateway.dispute(id).await.map_err(into_error)? {
+            Some(dispute) => There {
+                flows: flows_of_dispute(&dispute),
+                is_untold_loss: is_untold_loss(&dispute, entries),
+                ..There::default()
+            },
+            None => There::default(),
+        },
     })
 }
 
@@ -319,8 +448,8 @@ async fn publish(app: &App, report: &Report) -> Result<(), Error> {
     Ok(())
 }
 
-fn into_error(error: impl std::error::Error) -> Error {
-    Error(error.to_string())
+fn into_error(error: impl Into<Error>) -> Error {
+    error.into()
 }
 
 #[cfg(test)]
@@ -333,5 +462,22 @@ mod tests {
         let months = months(at("2027-03-31T23:45:00Z"), at("2027-04-02T00:15:00Z"));
         assert_eq!((months[0].as_str(), months[months.len() - 1].as_str()), ("2025-08", "2029-04"));
         assert_eq!(months.len(), 45);
+    }
+
+    #[test]
+    fn what_one_run_had_no_time_for_is_for_the_next() {
+        let things = || (0..5).map(|n| (Thing::Refund(n.to_string()), Leftover::default())).collect();
+        let (mut looked_to, mut seen) = (None, Vec::new());
+        for _ in 0..3 {
+            let (chosen, rest, ended) = choose(things(), looked_to, 2);
+            assert_eq!((chosen.len(), rest.len()), (2, 3));
+            seen.extend(chosen.into_iter().map(|(thing, _)| thing));
+            looked_to = ended;
+        }
+        let expected = [0, 1, 2, 3, 4, 0].map(|n| Thing::Refund(n.to_string()));
+        assert_eq!((&seen[..], looked_to), (&expected[..], Some(Thing::Refund("0".into()))));
+        let (chosen, rest, looked_to) = choose(things(), Some(Thing::Refund("22".into())), 9);
+        assert_eq!((chosen[0].0.clone(), chosen.len()), (Thing::Refund("3".into()), 5));
+        assert!(rest.is_empty() && looked_to.is_none());
     }
 }

@@ -110,7 +110,7 @@ pub async fn give_back(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(StoreError::Busy("one order is written too often".into()).into())
+    Err(StoreError::Throttled("one order is written too often".into()).into())
 }
 
 async fn order_and_event(app: &App, buyer: UserId, id: OrderId) -> Result<(Order, Event), Problem> {

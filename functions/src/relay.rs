@@ -18,40 +18,46 @@ struct Image {
     effects: Vec<Effect>,
 }
 
-/// One stream record: the effects in the new image that are not in the old.
+/// One stream record. What cannot be published goes whole to the Unpublished queue, since records are gone in a day:
+/// its effects, or the record itself where it cannot be read. Only if that fails too does the stream wait.
 pub async fn handle(app: App, record: Value) -> Result<(), Error> {
-    let Some(new) = image(&record["dynamodb"]["NewImage"])? else { return Ok(()) };
+    let letters = match effects(&record) {
+        Ok(messages) if messages.is_empty() => return Ok(()),
+        Ok(messages) => match app.clients.bus.publish(app.config.get("EVENTS_TOPIC_ARN")?, messages.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "effects could not be published now");
+                messages.into_iter().map(|message| message.body).collect()
+            }
+        },
+        Err(cause) => {
+            tracing::error!(cause, "a stream record could not be read");
+            vec![record.to_string()]
+        }
+    };
+    let letters = letters.into_iter().map(|body| QueueMessage { body, delay_seconds: 0 }).collect();
+    Ok(app.clients.bus.send(app.config.get("UNPUBLISHED_QUEUE_URL")?, letters).await?)
+}
+
+/// The effects in a record's new image that are not in the old.
+pub fn effects(record: &Value) -> Result<Vec<TopicMessage>, String> {
+    let Some(new) = image(&record["dynamodb"]["NewImage"])? else { return Ok(Vec::new()) };
     let old = image(&record["dynamodb"]["OldImage"])?.map_or(Vec::new(), |old| old.effects);
     let aggregate = if new.sk.contains('_') { new.sk } else { new.pk };
     let fresh = new.effects.into_iter().filter(|effect| !old.iter().any(|known| known.id == effect.id));
-    let messages: Vec<_> = fresh
-        .map(|effect| {
-            let kind = effect.what.kind().to_owned();
-            let envelope = Envelope { effect, aggregate: aggregate.clone(), v: new.v };
-            TopicMessage { kind, body: serde_json::to_string(&envelope).expect("an effect is plain JSON") }
-        })
-        .collect();
-    if messages.is_empty() { Ok(()) } else { publish(&app, messages).await }
-}
-
-/// Publishes, or puts the effects whole on the dead-letter queue: the stream's own keeps only positions in a stream
-/// that is gone in a day.
-async fn publish(app: &App, messages: Vec<TopicMessage>) -> Result<(), Error> {
-    let setting = |name| app.config.get(name).map_err(|missing| Error(missing.to_string()));
-    let Err(error) = app.clients.bus.publish(setting("EVENTS_TOPIC_ARN")?, messages.clone()).await else {
-        return Ok(());
-    };
-    tracing::error!(%error, "effects could not be published and go to the dead-letter queue");
-    let letters = messages.into_iter().map(|message| QueueMessage { body: message.body, delay_seconds: 0 }).collect();
-    let sent = app.clients.bus.send(setting("RELAY_DEAD_LETTERS_URL")?, letters).await;
-    sent.map_err(|error| Error(error.to_string()))
+    let messages = fresh.map(|effect| {
+        let kind = effect.what.kind().to_owned();
+        let envelope = Envelope { effect, aggregate: aggregate.clone(), v: new.v };
+        TopicMessage { kind, body: serde_json::to_string(&envelope).expect("an effect is plain JSON") }
+    });
+    Ok(messages.collect())
 }
 
 /// An image with a version; other items carry no effects.
-fn image(image: &Value) -> Result<Option<Image>, Error> {
+fn image(image: &Value) -> Result<Option<Image>, String> {
     if image.is_null() || image.get("v").is_none() || image.get("effects").is_none() {
         return Ok(None);
     }
-    let item: serde_dynamo::Item = serde_json::from_value(image.clone()).map_err(|error| Error(error.to_string()))?;
-    serde_dynamo::from_item(item).map(Some).map_err(|error| Error(error.to_string()))
+    let item: serde_dynamo::Item = serde_json::from_value(image.clone()).map_err(|error| error.to_string())?;
+    serde_dynamo::from_item(item).map(Some).map_err(|error| error.to_string())
 }

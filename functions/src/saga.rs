@@ -3,7 +3,7 @@
 
 use domain::ids::{OrderId, RefundId, UserId};
 use domain::orders::{Order, OrderSeat, OrderState, Refund, RefundRefused, Refused, Step, TicketState};
-use domain::payments::{Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
+use domain::payments::{DisputeState, Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
 use domain::seating::Block;
 use platform::App;
 use platform::http::Problem;
@@ -47,14 +47,24 @@ impl From<SagaError> for Problem {
 /// What a client is told when the provider cannot be asked: its seats are still held.
 pub fn provider_problem(error: &GatewayError) -> Problem {
     let detail = "The payment provider does not answer. Your seats stay held; try again shortly.";
-    Problem::unavailable("payment_provider_unavailable", detail, error.to_string())
+    let problem = Problem::unavailable("payment_provider_unavailable", detail, error.to_string());
+    match error {
+        GatewayError::Resting(rest) => problem.retry_after(*rest),
+        _ => problem,
+    }
 }
 
 /// Drives an order as far as it goes now. `None` if there is no such order.
 pub async fn drive(app: &App, buyer: UserId, id: OrderId) -> Result<Option<Order>, SagaError> {
+    let Some((order, payment)) = look(app, buyer, id).await? else { return Ok(None) };
+    drive_from(app, order, payment).await.map(Some)
+}
+
+/// An order and its payment as they are now; nothing is written.
+pub async fn look(app: &App, buyer: UserId, id: OrderId) -> Result<Option<(Order, Option<Payment>)>, SagaError> {
     let Some(order) = app.orders.get(buyer, id).await? else { return Ok(None) };
     let payment = fetch_payment(app, &order).await?;
-    drive_from(app, order, payment).await.map(Some)
+    Ok(Some((order, payment)))
 }
 
 /// The same for an order and a payment that were just read.
@@ -232,14 +242,18 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
     let tickets = refund.tickets.clone();
     release_where(app, order, |index, _| tickets.contains(&index)).await?;
     let provider_refund = match (&order.payment, refund.amount) {
-        (Some(payment), 1..) => {
-            let made = match move_back(app, order, payment, refund).await {
-                Ok(Some(made)) if made.status == ProviderRefundStatus::Accepted => made,
-                Ok(_) | Err(GatewayError::Refused(_)) => return refund_failed(app, order, id).await,
-                Err(error) => return Err(error.into()),
-            };
-            Some(made.id)
-        }
+        (Some(payment), 1..) => match move_back(app, order, payment, refund).await {
+            Ok(Some(made)) if made.status != ProviderRefundStatus::Failed => Some(made.id),
+            Ok(made) => return refund_failed(app, order, id, made.is_none_or(|made| made.gave_way)).await,
+            Err(GatewayError::Refused(cause)) => {
+                // The bank may have been there before its news.
+                let disputes = app.gateway.disputes(payment).await?;
+                let gave_way = disputes.iter().any(|dispute| dispute.state != DisputeState::Won);
+                tracing::warn!(order = %order.id, refund = %id, cause, gave_way, "the refund was refused");
+                return refund_failed(app, order, id, gave_way).await;
+            }
+            Err(error) => return Err(error.into()),
+        },
         _ => None,
     };
     let (next, entry) = order.refund_done(id, provider_refund, app.now());
@@ -264,11 +278,11 @@ async fn move_back(
     app.gateway.refund(&new).await.map(Some)
 }
 
-/// Writes that the provider could not give money back; a person has to.
-pub async fn refund_failed(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaError> {
-    let (next, reversal) = order.refund_failed(id, app.now());
+/// Writes that the provider could not give money back; a person has to, unless it gave way to the buyer's bank.
+pub async fn refund_failed(app: &App, order: &Order, id: RefundId, gave_way: bool) -> Result<Order, SagaError> {
+    let (next, reversal) = order.refund_failed(id, gave_way, app.now());
     app.orders.save_with_entries(&next, &app.ledger, reversal.as_slice()).await?;
-    tracing::error!(order = %order.id, refund = %id, "a refund failed at the provider");
+    tracing::error!(order = %order.id, refund = %id, gave_way, "a refund failed at the provider");
     Ok(next)
 }
 
@@ -295,6 +309,9 @@ async fn note_dispute(app: &App, mut order: Order, dispute: &ProviderDispute) ->
         match app.orders.save_with_entries(&next, &app.ledger, &entries).await {
             Ok(()) => {
                 tracing::warn!(order = %order.id, dispute = dispute.id, state = ?dispute.state, "an order is disputed");
+                if next.disputes.iter().any(|known| known.was_lost && known.state == DisputeState::Won) {
+                    tracing::error!(order = %order.id, dispute = dispute.id, "a lost dispute was won: its tickets are void");
+                }
                 return Ok(next);
             }
             // A check-in, a refund or the same news came first.
@@ -304,7 +321,7 @@ async fn note_dispute(app: &App, mut order: Order, dispute: &ProviderDispute) ->
             Err(error) => return Err(error.into()),
         }
     }
-    Err(StoreError::Busy("one order is written too often".into()).into())
+    Err(StoreError::Throttled("one order is written too often".into()).into())
 }
 
 /// An order's seats by the item that locks them, in the one order in which every function visits them.

@@ -23,7 +23,7 @@ const WRITE_TRIES_MAX: usize = 5;
 const LAST_PASS_SECONDS: u16 = 120;
 
 pub async fn handle(app: App, body: String) -> Result<(), Error> {
-    let message = PaymentsMessage::parse(&body).map_err(|error| Error(format!("an unknown message: {error}")))?;
+    let message = PaymentsMessage::parse(&body).map_err(|error| Error::new(format!("an unknown message: {error}")))?;
     match message {
         PaymentsMessage::Command(Command::PaymentChanged { payment }) => payment_changed(&app, &payment).await,
         PaymentsMessage::Command(Command::RefundChanged { payment, refund }) => {
@@ -38,19 +38,26 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
             refund_orders(&app, event, shard, cursor).await
         }
         PaymentsMessage::Effect(What::EventCancelled { event }) => refund_event(&app, event).await,
-        PaymentsMessage::Effect(other) => Err(Error(format!("settle does not take {}", other.kind()))),
+        PaymentsMessage::Effect(other) => Err(Error::new(format!("settle does not take {}", other.kind()))),
     }
 }
 
-/// A due order comes back every minute by itself: what passes is not worth a message that waits beside it.
+/// A due order comes back every minute by itself: what passes is not worth a message that waits beside it. But only
+/// before something was done: what was begun here may have to be taken back, and the order may be due no more.
 async fn order_due(app: &App, buyer: UserId, order: OrderId) -> Result<(), Error> {
-    match saga::drive(app, buyer, order).await {
-        Err(SagaError::Gateway(GatewayError::Unknown(cause)) | SagaError::Store(StoreError::Busy(cause))) => {
+    let seen = match saga::look(app, buyer, order).await {
+        Err(SagaError::Gateway(GatewayError::Resting(_))) => return Ok(()),
+        Err(
+            SagaError::Gateway(GatewayError::Unknown(cause))
+            | SagaError::Store(StoreError::Busy(cause) | StoreError::Throttled(cause)),
+        ) => {
             tracing::warn!(%order, cause, "a due order is left to the next sweep");
-            Ok(())
+            return Ok(());
         }
-        driven => driven.map(drop).map_err(into_error),
-    }
+        seen => seen.map_err(into_error)?,
+    };
+    let Some((order, payment)) = seen else { return Ok(()) };
+    saga::drive_from(app, order, payment).await.map(drop).map_err(into_error)
 }
 
 async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
@@ -79,16 +86,14 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
             return saga::drive_from(app, order.clone(), Some(fetched)).await.map(drop).map_err(into_error);
         }
         let now = app.gateway.find_refund(payment, &known.provider_key()).await.map_err(into_error)?;
-        if now.is_none_or(|now| now.status != ProviderRefundStatus::Failed) {
-            return Ok(());
-        }
-        match saga::refund_failed(app, order, refund).await {
+        let Some(now) = now.filter(|now| now.status == ProviderRefundStatus::Failed) else { return Ok(()) };
+        match saga::refund_failed(app, order, refund, now.gave_way).await {
             // Such as the dispute that made it fail: look again.
             Err(SagaError::Store(StoreError::Conflict)) => {}
             failed => return failed.map(drop).map_err(into_error),
         }
     }
-    Err(Error(format!("the order {} is written too often", fetched.order)))
+    Err(Error::new(format!("the order {} is written too often", fetched.order)))
 }
 
 /// What the provider says of the payment's disputes now becomes the order's; the event said no more than where to look.
@@ -115,7 +120,7 @@ async fn refund_event(app: &App, event: EventId) -> Result<(), Error> {
 
 async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<String>) -> Result<(), Error> {
     let stored = app.catalog.event(event).await.map_err(into_error)?;
-    let event = stored.ok_or_else(|| Error("the event of a refund is not there".into()))?;
+    let event = stored.ok_or_else(|| Error::new("the event of a refund is not there"))?;
     let (entries, next) = app.ledger.list(event.id, shard, cursor, PAGE_ORDERS).await.map_err(into_error)?;
     for entry in entries.iter().filter(|entry| entry.cause == Cause::Sale) {
         refund_order(app, &event, entry.buyer, entry.order).await?;
@@ -133,7 +138,7 @@ async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<Stri
 async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> Result<(), Error> {
     for _ in 0..WRITE_TRIES_MAX {
         let stored = app.orders.get(buyer, id).await.map_err(into_error)?;
-        let order = stored.ok_or_else(|| Error(format!("the order {id} of the journal is not there")))?;
+        let order = stored.ok_or_else(|| Error::new(format!("the order {id} of the journal is not there")))?;
         let ask = RefundAsk::of_cancelled(id, event.id);
         if order.refund(ask.id).is_some() {
             return Ok(());
@@ -150,9 +155,9 @@ async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> R
             saved => return saved.map_err(into_error),
         }
     }
-    Err(Error(format!("the order {id} is written too often")))
+    Err(Error::new(format!("the order {id} is written too often")))
 }
 
-fn into_error(error: impl std::error::Error) -> Error {
-    Error(error.to_string())
+fn into_error(error: impl Into<Error>) -> Error {
+    error.into()
 }

@@ -10,14 +10,14 @@ const SHARD_ORDERS_MAX: i32 = 1000;
 
 pub async fn handle(app: App) -> Result<(), Error> {
     let now = app.now();
-    let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(|missing| Error(missing.to_string()))?;
+    let queue = app.config.get("PAYMENTS_QUEUE_URL")?;
     for shard in 0..DUE_SHARDS {
-        let due = app.orders.due(shard, now, SHARD_ORDERS_MAX).await.map_err(|error| Error(error.to_string()))?;
+        let due = app.orders.due(shard, now, SHARD_ORDERS_MAX).await?;
         if due.is_empty() {
             continue;
         }
         let messages = due.into_iter().map(|(buyer, order)| Command::OrderDue { buyer, order }.message(0)).collect();
-        app.clients.bus.send(queue, messages).await.map_err(|error| Error(error.to_string()))?;
+        app.clients.bus.send(queue, messages).await?;
     }
     Ok(())
 }

@@ -101,8 +101,12 @@ impl Audit {
     #[track_caller]
     pub fn check(&self) {
         self.check_journal();
+        let (moved, mut sales) = (self.moved(), HashMap::new());
+        for entry in self.entries.iter().filter(|entry| entry.cause == Cause::Sale) {
+            *sales.entry(entry.order).or_insert(0) += 1;
+        }
         for order in &self.orders {
-            self.check_order(order);
+            self.check_order(order, &moved, sales.get(&order.id).copied().unwrap_or(0));
         }
         self.check_disputes();
         self.check_seats();
@@ -138,12 +142,12 @@ impl Audit {
 
     /// What was captured for an order is its tickets' price, or went back as decided.
     #[track_caller]
-    fn check_order(&self, order: &Order) {
+    fn check_order(&self, order: &Order, moved: &HashMap<&str, (i64, i64)>, sales: usize) {
         let is_sold = matches!(
             order.state,
             OrderState::Paid | OrderState::Refunding | OrderState::PartlyRefunded | OrderState::Refunded
         );
-        let (captured, given_back) = order.payment.as_deref().map_or((0, 0), |id| self.moved(id));
+        let (captured, given_back) = order.payment.as_deref().map_or((0, 0), |id| moved[id]);
         let decided = order.refunds.iter().filter(|refund| refund.state == RefundState::Done);
         let decided: i64 = decided.map(|refund| refund.amount).sum();
         assert_eq!(given_back, decided, "refunds of {order:?}");
@@ -156,7 +160,6 @@ impl Audit {
                 order.refunds.iter().filter(|refund| refund.state == RefundState::Failed).map(|r| r.amount).sum();
             assert_eq!(captured - given_back, failed, "nothing is kept of {order:?}");
         }
-        let sales = self.entries.iter().filter(|entry| entry.order == order.id && entry.cause == Cause::Sale).count();
         assert_eq!(sales, usize::from(is_sold), "one sale is in the journal of {order:?}");
     }
 
@@ -174,15 +177,18 @@ impl Audit {
             };
             assert_eq!(known.map(|known| (known.state, known.amount)), Some((state, dispute.amount)), "{order:?}");
         }
+        let mut booked: HashMap<_, usize> = HashMap::new();
+        for entry in self.entries.iter().filter(|entry| matches!(entry.cause, Cause::DisputeLost { .. })) {
+            *booked.entry(entry.order).or_default() += 1;
+        }
         for order in &self.orders {
             assert!(!order.has_unfinished_dispute(), "a dispute is worked off: {order:?}");
             let has = |state| order.tickets().any(|(.., ticket)| ticket == state);
             assert!(!(order.is_disputed() && has(TicketState::Valid)), "a disputed order admits nobody: {order:?}");
             let is_open = order.is_disputed() && !order.has_lost_dispute();
             assert!(is_open || !has(TicketState::Disputed), "no ticket waits for nothing: {order:?}");
-            let lost = order.disputes.iter().filter(|dispute| dispute.state == DisputeState::Lost).count();
-            let is_lost = |entry: &&Entry| entry.order == order.id && matches!(entry.cause, Cause::DisputeLost { .. });
-            assert_eq!(self.entries.iter().filter(is_lost).count(), lost, "each is booked once: {order:?}");
+            let lost = order.disputes.iter().filter(|dispute| dispute.was_lost).count();
+            assert_eq!(booked.get(&order.id).copied().unwrap_or(0), lost, "each is booked once: {order:?}");
         }
         for (code, open) in self.disputed_by_currency() {
             let booked = self.entries.iter().filter(|entry| entry.currency.code() == code);
@@ -200,12 +206,16 @@ impl Audit {
         open
     }
 
-    /// What an intent took, and what was given back of it.
-    fn moved(&self, intent: &str) -> (i64, i64) {
-        let found = self.books.intents.iter().find(|entry| entry.id == intent);
-        let captured = found.expect("the provider knows an order's payment").amount_received;
-        let refunds = self.books.refunds.iter().filter(|refund| refund.payment_intent == intent);
-        (captured, refunds.filter(|refund| refund.status != "failed").map(|refund| refund.amount).sum())
+    /// What each intent took, and what was given back of it.
+    pub fn moved(&self) -> HashMap<&str, (i64, i64)> {
+        let intents = self.books.intents.iter();
+        let mut moved: HashMap<_, _> =
+            intents.map(|intent| (intent.id.as_str(), (intent.amount_received, 0))).collect();
+        for refund in self.books.refunds.iter().filter(|refund| refund.status != "failed") {
+            let intent = moved.get_mut(refund.payment_intent.as_str()).expect("it gives back what it took");
+            intent.1 += refund.amount;
+        }
+        moved
     }
 
     /// Each seat that somebody may enter for is sold to that order, once; no other seat is sold.
@@ -229,8 +239,9 @@ impl Audit {
     /// Nothing is taken or set aside for an order that does not know of it.
     #[track_caller]
     fn check_intents(&self) {
+        let known: BTreeSet<_> = self.orders.iter().filter_map(|order| order.payment.as_deref()).collect();
         for intent in &self.books.intents {
-            let is_an_orders = self.orders.iter().any(|order| order.payment.as_deref() == Some(&intent.id));
+            let is_an_orders = known.contains(intent.id.as_str());
             let is_open = matches!(intent.status, Status::RequiresCapture | Status::Succeeded);
             assert!(is_an_orders || !is_open, "money without an order: {intent:?}");
         }

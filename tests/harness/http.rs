@@ -119,6 +119,15 @@ impl Ask<'_> {
     }
 
     pub async fn send(self) -> Reply {
+        Reply::read(self.signed().await.send().await.expect("the box office answers")).await
+    }
+
+    /// The same for whoever expects that nobody answers, or that the answer breaks off: `None` then.
+    pub async fn attempt(self) -> Option<Reply> {
+        Reply::read_whole(self.signed().await.send().await.ok()?).await.ok()
+    }
+
+    async fn signed(self) -> reqwest::RequestBuilder {
         let mut request = self.request;
         if let Some(user) = self.user {
             let token = match user.token {
@@ -131,16 +140,21 @@ impl Ask<'_> {
             };
             request = request.bearer_auth(token);
         }
-        Reply::read(request.send().await.expect("the box office answers")).await
+        request
     }
 }
 
 impl Reply {
     pub async fn read(response: reqwest::Response) -> Self {
+        Self::read_whole(response).await.expect("the reply arrives whole")
+    }
+
+    /// The error is that it does not arrive whole.
+    pub async fn read_whole(response: reqwest::Response) -> Result<Self, reqwest::Error> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.expect("the reply arrives whole").to_vec();
+        let bytes = response.bytes().await?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Self { status, headers, bytes, body }
+        Ok(Self { status, headers, bytes, body })
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -4,11 +4,13 @@
 //! [`Api`] is the HTTP client alone, for tests that start the program itself.
 
 pub mod books;
+pub mod faults;
 pub mod house;
 pub mod http;
 pub mod program;
 
 pub use books::Audit;
+pub use faults::{Fault, Provider, Table};
 pub use house::{Hall, NOW, STARTS_AT, hall_scheme, seat};
 pub use http::{Api, Ask, Reply, User};
 

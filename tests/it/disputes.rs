@@ -192,13 +192,8 @@ async fn refunds_and_disputes_never_pay_twice() {
     assert_eq!(statuses(&decide(&app, &buyer, &partly, false).await), ["refunded", "charged_back", "charged_back"]);
     decide(&app, &buyer, &pending, false).await;
     let won = decide(&app, &buyer, &asked, true).await;
-    assert_eq!(statuses(&won), ["refunding", "valid"]);
-    // The money is here again, so the decision to give it back can be carried out.
-    let refund = id(&won["refunds"][0]).to_owned();
-    let path = format!("/admin/users/{}/orders/{}/refunds/{refund}/retry", buyer.id, id(&asked));
-    app.post(&app.admin, &path, &Value::Null).await.expect(200);
-    app.settled().await;
-    assert_eq!(app.order(&buyer, id(&asked)).await["refunds"][0]["status"], "done");
+    // The money is here again, so the decision to give it back is carried out.
+    assert_eq!((statuses(&won), &won["refunds"][0]["status"]), (vec!["refunded", "valid"], &json!("done")));
     app.finish().await;
 }
 
@@ -258,21 +253,66 @@ async fn money_that_no_order_took_on_may_be_disputed() {
         stripe.close_dispute(&lost[0].0.id, false).is_some() && stripe.close_dispute(&lost[1].0.id, true).is_some()
     );
     app.settled().await;
-    for (nth, refund, dispute) in [(0, "failed", json!("lost")), (1, "failed", json!("won")), (2, "done", Value::Null)]
-    {
+    for (nth, refund, dispute) in [(0, "failed", json!("lost")), (1, "done", json!("won")), (2, "done", Value::Null)] {
         let now = app.order(&buyer, id(&lost[nth].1)).await;
         assert_eq!((&now["status"], &now["refunds"][0]["status"]), (&json!("lost"), &json!(refund)), "{now}");
         assert_eq!(now["disputes"][0]["status"], dispute);
     }
-    let refund = app.order(&buyer, id(&lost[1].1)).await["refunds"][0]["id"].clone();
-    let refund = refund.as_str().expect("an id");
-    let path = format!("/admin/users/{}/orders/{}/refunds/{refund}/retry", buyer.id, id(&lost[1].1));
-    app.post(&app.admin, &path, &Value::Null).await.expect(200);
+    // What it had decided to keep comes back weeks later: to the buyer.
+    assert!(stripe.reverse_dispute(&lost[0].0.id).is_some());
     app.settled().await;
+    assert_eq!(app.order(&buyer, id(&lost[0].1)).await["refunds"][0]["status"], "done");
     app.sweep().await;
     let audit = app.finish().await;
     assert_eq!(sum(&audit, Account::Unadopted), 0, "nothing of it is ours");
     assert_eq!(sum(&audit, Account::Fees), 2 * FEE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_that_a_dispute_broke_goes_back_when_it_is_won() {
+    let app = TestApp::start().await;
+    let (event, buyer) = (app.on_sale().await, app.buyer());
+    let stripe = app.running.payments.stripe.clone();
+    stripe.set_refund_settles_after(std::time::Duration::from_secs(90 * 86_400));
+    // One that the provider had taken on; one that was refused before anybody had heard of the dispute.
+    let order = app.hold(&buyer, &event, &row(1, 2)).await;
+    let pending = app.pay(&buyer, id(&order), "pm_card_pendingRefund").await;
+    app.give_back(&buyer, id(&pending), Some(&[ticket(&pending, 0)])).await;
+    let refused = app.buy(&buyer, &event, &row(2, 1)).await;
+    stripe.set_webhook_url(None);
+    assert!(stripe.dispute(&payment_of(&app, &refused).await).is_some());
+    let path = format!("/orders/{}/refunds", id(&refused));
+    app.post(&buyer, &path, &json!({})).await.expect(201);
+    app.settled().await;
+    stripe.set_webhook_url(Some(format!("{}/payments/webhook/stripe", app.url)));
+    app.settled().await;
+    dispute(&app, &buyer, &pending).await;
+    for order in [&pending, &refused] {
+        assert_eq!(app.order(&buyer, id(order)).await["refunds"][0]["status"], "failed");
+        let won = decide(&app, &buyer, order, true).await;
+        assert_eq!((&won["refunds"][0]["status"], statuses(&won)[0]), (&json!("done"), "refunded"), "{won:#}");
+    }
+    assert_eq!(app.order(&buyer, id(&refused)).await["status"], "refunded");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_that_is_taken_back_leaves_the_tickets_void() {
+    let app = TestApp::start().await;
+    let (event, buyer, other) = (app.on_sale().await, app.buyer(), app.buyer());
+    let stripe = app.running.payments.stripe.clone();
+    let order = app.buy(&buyer, &event, &row(1, 2)).await;
+    dispute(&app, &buyer, &order).await;
+    decide(&app, &buyer, &order, false).await;
+    app.buy(&other, &event, &row(1, 2)).await;
+    assert!(stripe.reverse_dispute(&payment_of(&app, &order).await).is_some());
+    app.settled().await;
+    let late = app.order(&buyer, id(&order)).await;
+    assert_eq!((statuses(&late), &late["disputes"][0]["status"]), (vec!["charged_back"; 2], &json!("won")));
+    let audit = app.finish().await;
+    assert_eq!((sum(&audit, Account::Disputes), sum(&audit, Account::Fees)), (0, FEE));
+    assert_eq!(sum(&audit, Account::Provider), 600_000 - FEE);
+    assert_eq!(sum(&audit, Account::Organiser), -600_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

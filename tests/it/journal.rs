@@ -64,7 +64,10 @@ async fn the_journal_says_what_the_provider_says() {
             Cause::UnadoptedCapture => "unadopted",
             Cause::Refund { .. } => "refund",
             Cause::RefundReversed { .. } => "reversed",
-            Cause::DisputeWithdrawn { .. } | Cause::DisputeReinstated { .. } | Cause::DisputeLost { .. } => "dispute",
+            Cause::DisputeWithdrawn { .. }
+            | Cause::DisputeReinstated { .. }
+            | Cause::DisputeLost { .. }
+            | Cause::DisputeLossReversed { .. } => "dispute",
         };
         *causes.entry(cause).or_default() += 1;
     }

@@ -101,7 +101,7 @@ async fn books_that_agree_are_reported_so() {
     assert_eq!(
         report,
         json!({
-            "day": "2027-03-01", "ran_at": "2027-03-02T03:15:00Z", "matched": 4, "looked_at": 0, "unlooked": 0, "others": 0,
+            "day": "2027-03-01", "ran_at": "2027-03-02T03:15:00Z", "matched": 4, "looked_at": 0, "unlooked": 0, "awaiting": 0, "others": 0,
             "findings_total": 0, "healing": 0, "sums": null, "findings": [],
         })
     );
@@ -209,6 +209,90 @@ async fn a_won_dispute_and_a_refund_that_were_never_told_heal_too() {
     assert_eq!(books.reports("").await["items"].as_array().map(Vec::len), Some(4), "what agrees is done");
     let audit = books.app.finish().await;
     assert_eq!(audit.books.refunds.len(), 1);
+}
+
+/// That the bank keeps the money moves none, so no movement of any day says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_dispute_that_was_never_told_heals_whenever_it_was() {
+    let books = Books::open().await;
+    let (app, buyer) = (&books.app, &books.buyer);
+    let stripe = app.running.payments.stripe.clone();
+    let order = app.buy(buyer, &books.event, &row(1, 2)).await;
+    let payment = stripe.books().intents[0].id.clone();
+    assert!(stripe.dispute(&payment).is_some());
+    app.settled().await;
+    books.at("2027-03-20T03:15:00Z");
+    let report = books.run().await;
+    assert_eq!((&report["findings_total"], &report["looked_at"]), (&json!(0), &json!(1)), "the bank has not decided");
+    books.deafen(true);
+    assert!(stripe.close_dispute(&payment, false).is_some());
+    books.deafen(false);
+    assert_eq!(app.order(buyer, id(&order)).await["seats"][0]["ticket_status"], "disputed");
+
+    books.at("2027-04-20T03:15:00Z");
+    let report = books.run().await;
+    assert_eq!(findings(&report), [("missing_here", "dispute_lost", true)], "{report:#}");
+    assert_eq!(report["findings"][0]["provider"], report["findings"][0]["journal"]);
+    assert_eq!(app.order(buyer, id(&order)).await["seats"][0]["ticket_status"], "charged_back");
+    app.buy(&app.buyer(), &books.event, &row(1, 2)).await;
+    let again = books.run().await;
+    assert_eq!((&again["findings_total"], &again["looked_at"]), (&json!(0), &json!(0)), "{again:#}");
+    books.app.finish().await;
+}
+
+/// A refund that the provider takes on is booked, and no money moves when it fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_that_fails_days_later_and_untold_heals() {
+    let books = Books::open().await;
+    let (app, buyer) = (&books.app, &books.buyer);
+    let stripe = app.running.payments.stripe.clone();
+    let days = |days: u64| std::time::Duration::from_secs(days * 86_400);
+    let mut orders = Vec::new();
+    for (n, card, settles) in
+        [(1, "pm_card_pendingRefund", 30), (2, "pm_card_pendingRefund", 4), (3, "pm_card_refundFail", 18)]
+    {
+        stripe.set_refund_settles_after(days(settles));
+        let order = app.hold(buyer, &books.event, &row(n, 2)).await;
+        let order = app.pay(buyer, id(&order), card).await;
+        let first = order["seats"][0]["ticket_id"].as_str().expect("it is paid").to_owned();
+        app.give_back(buyer, id(&order), Some(&[&first])).await;
+        orders.push(order);
+    }
+    books.at("2027-03-02T03:15:00Z");
+    let report = books.run().await;
+    assert_eq!((&report["findings_total"], &report["awaiting"]), (&json!(0), &json!(2)), "{report:#}");
+    books.deafen(true);
+    // After its day is closed, the bank takes the money of the first; the others come to their end by themselves.
+    books.at("2027-03-20T03:15:00Z");
+    app.eventually("a refund that failed", async || {
+        stripe.books().refunds.iter().any(|refund| refund.status == "failed")
+    })
+    .await;
+    app.running.run_schedule("reconcile").await.expect("it runs");
+    let report = books.reports("?limit=1").await["items"][0].clone();
+    assert_eq!((&report["findings_total"], &report["awaiting"]), (&json!(0), &json!(1)), "{report:#}");
+    let payment =
+        stripe.books().refunds.iter().find(|refund| refund.status == "pending").expect("one").payment_intent.clone();
+    assert!(stripe.dispute(&payment).is_some());
+    books.deafen(false);
+    assert_eq!(app.order(buyer, id(&orders[0])).await["refunds"][0]["status"], "done");
+
+    // The money of one came back, the dispute took money, and the refund that gave way to it moved none.
+    books.at("2027-03-21T03:15:00Z");
+    let report = books.run().await;
+    let expected = [
+        ("missing_here", "refund_reversed", true),
+        ("missing_here", "refund_reversed", true),
+        ("missing_here", "dispute_withdrawn", true),
+    ];
+    assert_eq!(findings(&report), expected, "{report:#}");
+    assert_eq!(report["awaiting"], json!(1), "until the two sides agree");
+    for (nth, status) in [(0, "failed"), (1, "done"), (2, "failed")] {
+        assert_eq!(app.order(buyer, id(&orders[nth])).await["refunds"][0]["status"], status, "{nth}");
+    }
+    let again = books.run().await;
+    assert_eq!((&again["findings_total"], &again["awaiting"]), (&json!(0), &json!(0)), "{again:#}");
+    books.app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

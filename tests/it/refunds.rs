@@ -388,6 +388,9 @@ async fn a_refund_waits_for_a_provider_that_is_down() {
     // The tickets are void, and their seats for others, whenever the money moves.
     let others = app.hold(&other, &event, &json!([seat("Stalls", 1, 1)])).await;
     stripe.set_broken(false);
+    // After so many failures the provider is left alone for a moment.
+    let path = format!("/orders/{}/payment", id(&others));
+    app.eventually("it is asked again", async || app.post(&other, &path, &Value::Null).await.status == 201).await;
     assert_eq!(app.pay(&other, id(&others), "pm_card_visa").await["status"], "paid");
     // Whichever comes first, the message again or the sweep.
     app.advance(60);

@@ -67,6 +67,7 @@ async fn each_function_takes_its_sample() {
     for (function, reply) in [
         ("settle", json!({ "batchItemFailures": [{ "itemIdentifier": "2e1424d4-f796-459a-8184-9c92662be6da" }] })),
         ("relay", json!({ "batchItemFailures": [] })),
+        ("republish", json!({ "batchItemFailures": [{ "itemIdentifier": "a0b7c1de-52f4-4c39-8d0e-0f6d3c1b9e42" }] })),
         ("sweep", Value::Null),
         ("reconcile", Value::Null),
     ] {

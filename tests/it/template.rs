@@ -173,3 +173,90 @@ async fn every_operation_is_described() {
         }
     }
 }
+
+/// The template as it is written, with `!GetAtt X.Arn` as the text `X.Arn`.
+fn written() -> Value {
+    fn plain(value: yaml_serde::Value) -> Value {
+        match value {
+            yaml_serde::Value::Tagged(tagged) => plain(tagged.value),
+            yaml_serde::Value::Sequence(items) => items.into_iter().map(plain).collect(),
+            yaml_serde::Value::Mapping(members) => {
+                let name = |name: yaml_serde::Value| name.as_str().expect("names are texts").to_owned();
+                members.into_iter().map(|(key, value)| (name(key), plain(value))).collect()
+            }
+            other => serde_json::to_value(other).expect("it is plain"),
+        }
+    }
+    plain(yaml_serde::from_str(TEMPLATE).expect("it is YAML"))
+}
+
+#[test]
+fn every_queue_has_dead_letters_and_they_an_alarm() {
+    const RETENTION_SECONDS: i64 = 14 * 86_400;
+    let template = written();
+    let resources = template["Resources"].as_object().expect("there are resources");
+    let of = |kind: &str| resources.iter().filter(move |(_, resource)| resource["Type"] == kind).collect::<Vec<_>>();
+    let queues = of("AWS::SQS::Queue");
+    let targets = queues.iter().filter_map(|(name, queue)| {
+        let target = queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"].as_str()?;
+        Some((name.as_str(), target.strip_suffix(".Arn").expect("it is an ARN")))
+    });
+    let targets: BTreeMap<&str, &str> = targets.collect();
+    assert!(targets.len() >= 2);
+    let dead: BTreeSet<&str> = targets.values().copied().collect();
+    assert_eq!(dead.len(), targets.len(), "each has its own");
+    for (name, queue) in &queues {
+        let is_dead = dead.contains(name.as_str());
+        assert!(is_dead || targets.contains_key(name.as_str()), "{name} gives its messages up to nobody");
+        assert_eq!(is_dead, name.ends_with("DeadLetters"), "{name} is named for what it is");
+        assert_eq!(queue["Properties"]["MessageRetentionPeriod"], RETENTION_SECONDS, "{name}");
+    }
+    let alarms = of("AWS::CloudWatch::Alarm");
+    let watched = |metric: &str| -> BTreeSet<String> {
+        let of_metric = alarms.iter().filter(|(_, alarm)| alarm["Properties"]["MetricName"] == metric);
+        let queues = of_metric.map(|(_, alarm)| {
+            let properties = &alarm["Properties"];
+            assert!(properties["AlarmDescription"].as_str().is_some_and(|text| text.len() > 20), "{properties}");
+            let queue = properties["Dimensions"][0]["Value"].as_str().expect("it is a name");
+            queue.strip_suffix(".QueueName").expect("it is a queue's name").to_owned()
+        });
+        queues.collect()
+    };
+    assert_eq!(watched("ApproximateNumberOfMessagesVisible"), dead.iter().map(|name| (*name).to_owned()).collect());
+    assert!(watched("ApproximateAgeOfOldestMessage").contains("Payments"));
+}
+
+#[test]
+fn every_alarm_reaches_somebody() {
+    let template = written();
+    let resources = template["Resources"].as_object().expect("there are resources");
+    let alarms = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm");
+    let silent = alarms.filter(|(_, alarm)| alarm["Properties"]["AlarmActions"] != serde_json::json!(["Alarms"]));
+    assert_eq!(silent.map(|(name, _)| name).collect::<Vec<_>>(), Vec::<&String>::new());
+    let subscription = &resources["AlarmsToEmail"];
+    assert_eq!(
+        (&subscription["Condition"], &subscription["Properties"]["TopicArn"]),
+        (&"HasAlarmEmail".into(), &"Alarms".into())
+    );
+    assert_eq!(template["Parameters"]["AlarmEmail"]["Default"], "", "nobody has to be told");
+    // CloudWatch may not use the key that AWS manages for topics.
+    assert_eq!(resources["Alarms"]["Properties"]["KmsMasterKeyId"], Value::Null);
+}
+
+#[test]
+fn throttled_routes_are_routes() {
+    let template = written();
+    let properties =
+        template["Resources"].as_object().expect("there are resources").values().map(|it| &it["Properties"]);
+    let events =
+        properties.filter_map(|properties| properties["Events"].as_object()).flat_map(|events| events.values());
+    let routes = events.filter(|event| event["Type"] == "HttpApi").map(|event| {
+        let part = |name: &str| event["Properties"][name].as_str().expect("it is a text").to_owned();
+        format!("{} {}", part("Method"), part("Path"))
+    });
+    let routes: BTreeSet<String> = routes.collect();
+    let settings = template["Resources"]["Api"]["Properties"]["RouteSettings"].as_object();
+    for route in settings.expect("some are throttled").keys() {
+        assert!(routes.contains(route), "{route}");
+    }
+}

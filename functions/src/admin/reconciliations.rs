@@ -30,6 +30,8 @@ struct ReconciliationOut {
     /// Payments, refunds and disputes that were looked at one by one, and those that were too many for it.
     looked_at: usize,
     unlooked: usize,
+    /// Refunds that the provider has yet to make, or to fail: the next run looks at them again.
+    awaiting: usize,
     /// Movements that no order knows of, such as payouts.
     others: usize,
     /// All findings, and how many of them the system is healing by itself; the rest is for a person.
@@ -55,7 +57,7 @@ struct FindingOut {
     /// `missing_here`, `missing_there` or `amount_differs`.
     #[schema(value_type = String)]
     difference: Difference,
-    /// `capture`, `refund`, `refund_reversed`, `dispute_withdrawn` or `dispute_reinstated`.
+    /// `capture`, `refund`, `refund_reversed`, `dispute_withdrawn`, `dispute_reinstated` or `dispute_lost`.
     #[schema(value_type = String)]
     flow: Flow,
     #[schema(value_type = String, format = DateTime)]
@@ -87,6 +89,7 @@ impl From<Report> for ReconciliationOut {
             matched: report.matched,
             looked_at: report.looked_at,
             unlooked: report.unlooked,
+            awaiting: report.awaiting.len(),
             others: report.others,
             findings_total: report.findings_total,
             healing: report.healing,

@@ -68,7 +68,8 @@ pub struct BestIn {
     responses((status = 201, body = OrderOut),
         (status = 404, description = "`not_found`: no such event"),
         (status = 409, description = "`seats_taken`, `not_on_sale`, `event_started`, `event_cancelled`, `idempotency_key_reused`"),
-        (status = 422, description = "`invalid`, `amount_too_small`, `amount_too_large`"))
+        (status = 422, description = "`invalid`, `amount_too_small`, `amount_too_large`"),
+        (status = 503, description = "`busy`: send it again with the same key after `Retry-After`; seats that it may hold by now are its own then, and free in ten minutes otherwise"))
 )]
 async fn place_order(
     State(app): State<App>,

@@ -8,7 +8,7 @@ use domain::ids::OrderId;
 use domain::orders::{Order, OrderState, Refused};
 use domain::payments::{Payment, PaymentStatus};
 use platform::App;
-use platform::http::{Buyer, Created, IdempotencyKey, Path, Problem};
+use platform::http::{Buyer, Created, IdempotencyKey, Path, Problem, fingerprint};
 use platform::payments::NewPayment;
 use platform::store::StoreError;
 use serde::Serialize;
@@ -53,29 +53,38 @@ struct PaymentOut {
 async fn start_payment(
     State(app): State<App>,
     buyer: Buyer,
-    _key: IdempotencyKey,
+    IdempotencyKey(key): IdempotencyKey,
     Path(id): Path<OrderId>,
 ) -> Result<Created<PaymentOut>, Problem> {
     let order = app.orders.get(buyer.id, id).await?.ok_or_else(Problem::not_found)?;
+    let request = fingerprint(&key);
     if let Err(refused) = order.check_payable(app.now()) {
-        return repeated(&app, &order, refused).await;
+        return repeated(&app, &order, &request, refused).await;
     }
     let event = app.recent_event(order.event).await?;
-    if event.is_none_or(|event| event.status == EventStatus::Cancelled) {
+    if event.is_none_or(|event| event.status == EventStatus::Cancelled) && order.pay_request.as_ref() != Some(&request)
+    {
         return Err(Problem::conflict("event_cancelled", "The event was cancelled."));
     }
     if order.total().amount == 0 {
         return settle_free(&app, order).await;
     }
-    let (order, payment) = ensure_payment(&app, order).await?;
+    let (order, payment) = ensure_payment(&app, order, &request).await?;
     keep_seats(&app, &order).await?;
     Ok(Created(out(&app, payment).await?))
 }
 
-/// A payment that was started before, for a client that asks again after it was paid; a refusal otherwise.
-async fn repeated(app: &App, order: &Order, refused: Refused) -> Result<Created<PaymentOut>, Problem> {
+/// A payment that was started before, as it is now: for the request that started it whatever came of it, and for others
+/// while it is being paid or is paid. A refusal otherwise.
+async fn repeated(
+    app: &App,
+    order: &Order,
+    request: &String,
+    refused: Refused,
+) -> Result<Created<PaymentOut>, Problem> {
+    let is_same = order.pay_request.as_ref() == Some(request);
     match (&order.payment, refused) {
-        (Some(id), Refused::AlreadyPaid | Refused::Busy) => {
+        (Some(id), refused) if is_same || matches!(refused, Refused::AlreadyPaid | Refused::Busy) => {
             let payment = app.gateway.fetch(id).await.map_err(|error| provider_problem(&error))?;
             Ok(Created(out(app, payment.ok_or_else(|| order_problem(refused))?).await?))
         }
@@ -105,7 +114,7 @@ async fn settle_free(app: &App, order: Order) -> Result<Created<PaymentOut>, Pro
 }
 
 /// The order with its one payment: the one it has, or a new one that is saved before it is given out.
-async fn ensure_payment(app: &App, order: Order) -> Result<(Order, Payment), Problem> {
+async fn ensure_payment(app: &App, order: Order, request: &str) -> Result<(Order, Payment), Problem> {
     let unavailable = |error| provider_problem(&error);
     let payment = match &order.payment {
         Some(id) => {
@@ -120,7 +129,7 @@ async fn ensure_payment(app: &App, order: Order) -> Result<(Order, Payment), Pro
     if order.state == OrderState::Paying {
         return Ok((order, payment));
     }
-    let next = order.paying(payment.id.clone(), app.now()).map_err(order_problem)?;
+    let next = order.paying(payment.id.clone(), request, app.now()).map_err(order_problem)?;
     match app.orders.save(&next).await {
         Ok(()) => Ok((next, payment)),
         // Two started at once, or a webhook came first: whichever payment is saved is the order's.

@@ -3,7 +3,7 @@
 use super::{BestIn, OrderIn, SeatIn};
 use crate::views::{order_problem, sentence};
 use domain::catalog::{Event, NotOnSale, ORDER_SEATS_MAX};
-use domain::ids::OrderId;
+use domain::ids::{OrderId, UserId};
 use domain::layout::{Found, Hall};
 use domain::orders::{NewOrder, Order, OrderSeat, OrderState, check_total, hold_expiry};
 use domain::seating::best::BestAsk;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use platform::App;
 use platform::http::{Buyer, FieldError, Problem};
 use platform::seatmap::seat_map;
-use platform::store::Locked;
+use platform::store::{Locked, StoreError};
 use std::collections::{BTreeMap, HashSet};
 
 /// Rounds of looking for best seats, and groups that each tries, before the buyer is told that there are none.
@@ -34,18 +34,25 @@ pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &O
     let event = event.ok_or_else(Problem::not_found)?;
     let hall = app.hall(event.layout).await?.ok_or_else(|| Problem::internal("the event's layout is not there"))?;
     event.check_on_sale(app.now()).map_err(not_on_sale)?;
-    let wish = Wish { app, event: &event, hall: &hall, hold: Hold::of(id) };
+    let wish = Wish { app, buyer: buyer.id, order: id, event: &event, hall: &hall, hold: Hold::of(id) };
     let (seats, locks) = match (&ask.seats, &ask.best) {
         (Some(seats), None) => wish.named(seats).await?,
         (None, Some(best)) => wish.best(best).await?,
         _ => return Err(Problem::field("", "must have either seats or best")),
     };
     // Words of different calls: the earlier ones may be those of an order that is there, which knows no others.
-    if locks.iter().any(|lock| lock.expiry != locks[0].expiry)
-        && let Some(existing) = app.orders.get(buyer.id, id).await?
-    {
-        wish.release_foreign(&locks, &existing).await?;
-        return Ok(existing);
+    if locks.iter().any(|lock| lock.expiry != locks[0].expiry) {
+        match app.orders.get(buyer.id, id).await {
+            Ok(None) => {}
+            Ok(Some(existing)) => {
+                wish.release_foreign(&locks, &existing).await?;
+                return Ok(existing);
+            }
+            Err(error) => {
+                wish.let_go(&locks).await;
+                return Err(error.into());
+            }
+        }
     }
     let (hold_until, locks) = wish.agree(locks).await?;
     let new = NewOrder {
@@ -58,17 +65,25 @@ pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &O
         policy: event.refund_policy.clone(),
     };
     let order = Order::place(new, hold_until, app.now());
-    match app.orders.put_new(&order).await? {
-        Ok(()) => Ok(order),
-        Err(existing) => {
+    match app.orders.put_new(&order).await {
+        Ok(Ok(())) => Ok(order),
+        Ok(Err(existing)) => {
             wish.release_foreign(&locks, &existing).await?;
             Ok(existing)
         }
+        Err(StoreError::Throttled(cause)) => {
+            wish.let_go(&locks).await;
+            Err(StoreError::Throttled(cause).into())
+        }
+        // It may be there, or may yet come: then the seats are its. Otherwise they are free when the hold ends.
+        Err(error) => Err(error.into()),
     }
 }
 
 struct Wish<'a> {
     app: &'a App,
+    buyer: UserId,
+    order: OrderId,
     event: &'a Event,
     hall: &'a Hall,
     hold: Hold,
@@ -176,18 +191,45 @@ impl Wish<'_> {
         let expiry = hold_expiry(now);
         let mut locks: Vec<Lock> = Vec::with_capacity(blocks.len());
         for (block, indexes) in blocks {
-            match self.app.seats.lock(self.event.id, &block, &indexes, self.hold, expiry, now).await? {
-                Locked::Now => locks.push(Lock { block, indexes, expiry, is_new: true }),
-                Locked::Before(expiry) => locks.push(Lock { block, indexes, expiry, is_new: false }),
-                Locked::Taken(taken) => {
-                    for lock in locks.iter().filter(|lock| lock.is_new) {
-                        self.unlock(lock, &lock.indexes).await?;
-                    }
-                    return Ok(Err((block, taken)));
+            let refused = match self.app.seats.lock(self.event.id, &block, &indexes, self.hold, expiry, now).await {
+                Ok(Locked::Now) => {
+                    locks.push(Lock { block, indexes, expiry, is_new: true });
+                    continue;
                 }
-            }
+                Ok(Locked::Before(expiry)) => {
+                    locks.push(Lock { block, indexes, expiry, is_new: false });
+                    continue;
+                }
+                Ok(Locked::Taken(taken)) => Ok(Err((block, taken))),
+                Err(error) => Err(error.into()),
+            };
+            self.let_go(&locks).await;
+            return refused;
         }
         Ok(Ok(locks))
+    }
+
+    /// Lets go of what this call locked and no order has: the same request may have come twice, and the other one may have
+    /// taken these locks for its own. A table that is too busy for that leaves them to the end of the hold.
+    async fn let_go(&self, locks: &[Lock]) {
+        if !locks.iter().any(|lock| lock.is_new) {
+            return;
+        }
+        let released = match self.app.orders.get(self.buyer, self.order).await {
+            Ok(Some(existing)) => self.release_foreign(locks, &existing).await,
+            Ok(None) => self.release_new(locks).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(problem) = released {
+            tracing::warn!(order = %self.order, ?problem, "locks are left to the end of their hold");
+        }
+    }
+
+    async fn release_new(&self, locks: &[Lock]) -> Result<(), Problem> {
+        for lock in locks.iter().filter(|lock| lock.is_new) {
+            self.unlock(lock, &lock.indexes).await?;
+        }
+        Ok(())
     }
 
     async fn unlock(&self, lock: &Lock, indexes: &[u8]) -> Result<(), Problem> {
@@ -199,16 +241,24 @@ impl Wish<'_> {
     /// One expiry for all rows: where an earlier call for this order locked some of them, those are stamped afresh.
     async fn agree(&self, locks: Vec<Lock>) -> Result<(Timestamp, Vec<Lock>), Problem> {
         let latest = locks.iter().map(|lock| lock.expiry).max().expect("an order has seats");
-        let mut agreed = Vec::with_capacity(locks.len());
-        for lock in locks {
-            if lock.expiry != latest {
-                let words = [held(latest, self.hold), held(lock.expiry, self.hold)];
-                let event = self.event.id;
-                if !self.app.seats.extend(event, &lock.block, &lock.indexes, &words, self.app.now()).await? {
-                    return Err(Problem::conflict("seats_taken", "Some of these seats have just been taken."));
-                }
+        let mut agreed = locks;
+        for nth in 0..agreed.len() {
+            let lock = &agreed[nth];
+            if lock.expiry == latest {
+                continue;
             }
-            agreed.push(Lock { expiry: latest, ..lock });
+            let words = [held(latest, self.hold), held(lock.expiry, self.hold)];
+            let refused =
+                match self.app.seats.extend(self.event.id, &lock.block, &lock.indexes, &words, self.app.now()).await {
+                    Ok(true) => None,
+                    Ok(false) => Some(Problem::conflict("seats_taken", "Some of these seats have just been taken.")),
+                    Err(error) => Some(error.into()),
+                };
+            if let Some(refused) = refused {
+                self.let_go(&agreed).await;
+                return Err(refused);
+            }
+            agreed[nth].expiry = latest;
         }
         Ok((latest, agreed))
     }

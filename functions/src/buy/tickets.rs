@@ -198,5 +198,5 @@ async fn check_in(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(StoreError::Busy("one order is written too often".into()).into())
+    Err(StoreError::Throttled("one order is written too often".into()).into())
 }

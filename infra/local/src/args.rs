@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::redrive::{Place, Redrive};
 use crate::runner::Data;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ pub const HELP: &str = "\
 boxoffice - a box office on this machine
 
 Usage: boxoffice [serve] [options]
+       boxoffice redrive [QUEUE] [--url URL] [--data DIR]
+       boxoffice redrive [QUEUE] --aws
 
   --listen ADDRESS:PORT   where the API answers (127.0.0.1:3000)
   --data DIR              where everything is kept (.boxoffice)
@@ -17,10 +20,18 @@ Usage: boxoffice [serve] [options]
   --meter                 count calls, capacity and processor time, and serve them at /_meter
   --clock-shift SECONDS   run as if it were so much later: holds end, refunds give less
   --sandbox-delay-ms N    hold each answer of the payment sandbox back for so long
+
+redrive sends the dead letters of a queue back to it; without a queue it lists them.
+  --url URL               of the box office on this machine (http://127.0.0.1:3000)
+  --data DIR              where it is kept, and with it the token that is asked for (.boxoffice)
+  --aws                   of the account that the environment's AWS credentials are for
+
   -h, --help              print this
   -V, --version           print the version
 ";
 
+/// Where everything is kept, if nothing else is said.
+const DATA_DEFAULT: &str = ".boxoffice";
 /// Ten years: no event is announced so long before.
 const CLOCK_SHIFT_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 /// The sandbox's callers give up long before.
@@ -32,6 +43,7 @@ pub enum Command {
     Help,
     Version,
     Serve(Serve),
+    Redrive(Redrive),
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +61,9 @@ pub struct Serve {
 /// Reads the arguments after the program's name. The error is for the person who typed them.
 pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> {
     let mut args = args.into_iter().peekable();
+    if args.next_if(|first| first == "redrive").is_some() {
+        return redrive(args);
+    }
     args.next_if(|first| first == "serve");
     let (mut listen, mut directory, mut memory) = (SocketAddr::from(([127, 0, 0, 1], 3000)), None, false);
     let (mut demo, mut meter) = (true, false);
@@ -84,7 +99,7 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     let data = match (memory, directory) {
         (true, Some(_)) => return Err("--memory and --data exclude each other".to_owned()),
         (true, None) => Data::Memory,
-        (false, directory) => Data::Dir(directory.unwrap_or_else(|| PathBuf::from(".boxoffice"))),
+        (false, directory) => Data::Dir(directory.unwrap_or_else(|| PathBuf::from(DATA_DEFAULT))),
     };
     if demo && !listen.ip().is_loopback() {
         return Err(format!(
@@ -92,6 +107,32 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
         ));
     }
     Ok(Command::Serve(Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay }))
+}
+
+fn redrive(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let (mut queue, mut url, mut data, mut aws) = (None, None, None, false);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--aws" => aws = true,
+            "--url" => url = Some(args.next().ok_or("--url needs a value")?),
+            "--data" => data = Some(PathBuf::from(args.next().ok_or("--data needs a value")?)),
+            "-h" | "--help" => return Ok(Command::Help),
+            flag if flag.starts_with('-') => return Err(format!("{flag} is not understood")),
+            _ if queue.is_some() => return Err(format!("{arg} is one queue too many")),
+            _ => queue = Some(arg),
+        }
+    }
+    let place = match (aws, url, data) {
+        (true, Some(_), _) => return Err("--aws and --url exclude each other".to_owned()),
+        (true, None, Some(_)) => return Err("--aws and --data exclude each other".to_owned()),
+        (true, None, None) => Place::Aws,
+        (false, url, data) => {
+            let url = url.unwrap_or_else(|| "http://127.0.0.1:3000".to_owned());
+            let url = url.trim_end_matches('/').to_owned();
+            Place::Local { url, data: data.unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)) }
+        }
+    };
+    Ok(Command::Redrive(Redrive { queue, place }))
 }
 
 fn number(flag: &str, text: &str, most: u64) -> Result<u64, String> {
@@ -129,5 +170,14 @@ mod tests {
         check("--sandbox-delay-ms 60001", Some("no number from 0 to 60000"));
         check("--fast", Some("--fast is not understood"));
         check("serve serve", Some("serve is not understood"));
+        check("redrive", None);
+        check("redrive Payments --url http://127.0.0.1:3001/", None);
+        check("redrive --aws Payments", None);
+        check("redrive Payments Refunds", Some("one queue too many"));
+        check("redrive --aws --url http://here", Some("exclude"));
+        check("redrive Payments --data x", None);
+        check("redrive --aws --data x", Some("exclude"));
+        check("redrive --url", Some("needs a value"));
+        check("redrive --memory", Some("--memory is not understood"));
     }
 }

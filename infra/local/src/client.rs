@@ -4,7 +4,8 @@ use crate::meter::Meter;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::{BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextRef};
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents, StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
@@ -16,9 +17,22 @@ const TARGET_PREFIX: &str = "DynamoDB_20120810.";
 /// The member that the client adds to each `TransactWriteItems`.
 const TOKEN: &[u8] = b"\"ClientRequestToken\":\"";
 
+/// How much longer a call may take than on AWS. The engine shares its processors with all who ask it: where a crowd makes
+/// it late, asking again would make the crowd larger. Handlers' deadlines come first.
+const SLOWNESS: u32 = 6;
+
+/// What carries the calls to the embedded engine.
+pub fn wire() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
+}
+
 /// A client whose writes are told to `written`, and whose calls are counted if there is a meter.
-pub fn connect(address: SocketAddr, written: watch::Sender<()>, meter: Option<Arc<Meter>>) -> Client {
-    let http = aws_smithy_http_client::Builder::new().build_http();
+pub fn connect(
+    address: SocketAddr,
+    http: SharedHttpClient,
+    written: watch::Sender<()>,
+    meter: Option<Arc<Meter>>,
+) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(format!("http://{address}"))
@@ -26,6 +40,8 @@ pub fn connect(address: SocketAddr, written: watch::Sender<()>, meter: Option<Ar
         // The engine wants a signature and checks none.
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .http_client(http)
+        .retry_config(platform::aws::retries())
+        .timeout_config(platform::aws::timeouts(SLOWNESS))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .interceptor(Ear { written, meter })
         .build();
@@ -143,7 +159,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, engine).await });
         for meter in [None, Some(Arc::new(Meter::default()))] {
             let (written, writes) = watch::channel(());
-            let client = connect(address, written, meter.clone());
+            let client = connect(address, wire(), written, meter.clone());
             for token in [None, Some("mine".to_owned())] {
                 let put = Put::builder().table_name("T").item("pk", AttributeValue::S("x".to_owned()));
                 let item = TransactWriteItem::builder().put(put.build().expect("it is whole")).build();

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What an invocation ends with.
 pub type Reply = Pin<Box<dyn Future<Output = Result<Value, String>> + Send>>;
@@ -121,7 +122,8 @@ impl Host {
     /// Runs a function with an event. Running longer than its timeout, and panicking, are failures like any other.
     pub async fn invoke(&self, handler: &str, event: Value) -> Result<Value, String> {
         let hosted = self.hosted(handler).map_err(|error| error.to_string())?;
-        let running = tokio::spawn(self.code.invoke(handler, hosted.app.clone(), event));
+        let app = hosted.app.clone().until(Instant::now() + hosted.timeout);
+        let running = tokio::spawn(self.code.invoke(handler, app, event));
         let abort = running.abort_handle();
         match tokio::time::timeout(hosted.timeout, running).await {
             Ok(Ok(result)) => result,

@@ -1,5 +1,6 @@
 //! The front door: what API Gateway is on AWS. It knows the template's routes and nothing of what they do.
 
+use crate::door::{self, Door};
 use crate::error::Error;
 use crate::host::Host;
 use crate::meter::Meter;
@@ -11,12 +12,20 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use platform::App;
-use platform::http::{ClientAddr, ProblemOut};
+use platform::http::{ClientAddr, Deadline, ProblemOut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tower::ServiceExt;
+
+/// Requests that functions work on at once, unless the runner is told otherwise: more would wait for longer than their
+/// clients do. On AWS the API's throttling and the functions' concurrency are this limit.
+pub const REQUESTS_MAX: u64 = 2_000;
+/// Seconds after which a client may try again what was refused for load.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Routes to functions, and counts of the requests that they work on.
 pub struct Front {
@@ -28,6 +37,8 @@ pub struct Front {
     /// Written when it is first asked for.
     openapi: OnceLock<Option<String>>,
     meter: Option<Arc<Meter>>,
+    door: Door,
+    requests_max: u64,
     policy: HeaderValue,
     started: AtomicU64,
     ended: AtomicU64,
@@ -59,6 +70,8 @@ impl Front {
         host: Arc<Host>,
         app: App,
         meter: Option<Arc<Meter>>,
+        door: Door,
+        requests_max: u64,
         policy: HeaderValue,
     ) -> Result<Self, Error> {
         let (mut routes, mut functions) = (vec![], vec![]);
@@ -78,7 +91,8 @@ impl Front {
         }
         routes.sort_by(|a, b| a.segments.cmp(&b.segments));
         let (started, ended) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { routes, functions, host, app, openapi: OnceLock::new(), meter, policy, started, ended })
+        let openapi = OnceLock::new();
+        Ok(Self { routes, functions, host, app, openapi, meter, door, requests_max, policy, started, ended })
     }
 
     /// Everything that is served, as a router that knows its clients' addresses.
@@ -91,7 +105,7 @@ impl Front {
         self.started.load(Ordering::Acquire)
     }
 
-    /// Requests that functions work on, whether or not their clients still wait.
+    /// Requests that functions work on.
     pub fn running(&self) -> u64 {
         let ended = self.ended.load(Ordering::Acquire);
         self.started().saturating_sub(ended)
@@ -121,6 +135,28 @@ impl Front {
         let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
         (status, headers, Body::from(body)).into_response()
     }
+
+    /// What a client is told of a request that no function will answer now.
+    fn unavailable(&self, code: &str, detail: &str) -> Response {
+        let mut response = self.problem(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_SECONDS);
+        response
+    }
+
+    /// The operator's door.
+    fn redrive(&self, client: SocketAddr, request: &Request) -> Response {
+        if !self.door.is_open(client, request.headers()) {
+            return self.problem(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "Only `boxoffice redrive` with the token of this box office may.",
+            );
+        }
+        match self.door.answer(request.method(), request.uri().path()) {
+            Ok(answer) => axum::Json(answer).into_response(),
+            Err((status, detail)) => self.problem(status, "not_redriven", &detail),
+        }
+    }
 }
 
 fn segment(text: &str) -> Segment {
@@ -146,27 +182,45 @@ async fn serve(
     if let Some(meter) = front.meter.as_ref().filter(|_| request.uri().path() == "/_meter") {
         return axum::Json(meter.report()).into_response();
     }
+    if request.uri().path().strip_prefix(door::PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return front.redrive(client, &request);
+    }
     let Some(hosted) = front.find(request.method(), request.uri().path()) else {
         return front.problem(StatusCode::NOT_FOUND, "not_found", "There is nothing here.");
     };
+    if front.running() >= front.requests_max {
+        return front.unavailable("busy", "Too much at once. Try again shortly.");
+    }
     let (router, timeout, name) = (hosted.router.clone(), hosted.timeout, hosted.name.clone());
     request.extensions_mut().insert(ClientAddr(client.ip()));
-    // On AWS a function runs on when its client hangs up, and so it does here.
+    request.extensions_mut().insert(Deadline(Instant::now() + timeout));
     let count = Running::new(front.clone());
     let running = tokio::spawn(async move {
         let _count = count;
         tokio::time::timeout(timeout, router.oneshot(request)).await
     });
+    // Nobody works for a client that hung up: what was written by then is left as after a crash. Lambda does not know of
+    // it and works on until the deadline; whoever comes next cannot tell the one from the other.
+    let _end = AbortOnDrop(running.abort_handle());
     match running.await {
         Ok(Ok(Ok(response))) => response,
         Ok(Err(_)) => {
             tracing::error!(function = name, "a request took longer than the function's timeout");
-            front.problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "It took too long. Try again shortly.")
+            front.unavailable("unavailable", "It took too long. Try again shortly.")
         }
         Err(panic) => {
             tracing::error!(function = name, %panic, "a function panicked");
             front.problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.")
         }
+    }
+}
+
+/// Ends a task together with whoever waits for it.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

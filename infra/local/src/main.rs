@@ -1,7 +1,7 @@
 //! The `boxoffice` command.
 
 use boxoffice::args::{self, Command, Serve};
-use boxoffice::{Data, Options, Runner, demo};
+use boxoffice::{Data, Options, Runner, demo, redrive};
 use platform::Clock;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const LOG_DEFAULT: &str = "warn,dynoxide=error";
 const END_SECONDS_MAX: u64 = 1;
 
 fn main() -> ExitCode {
-    let serve = match args::parse(std::env::args().skip(1)) {
-        Ok(Command::Serve(serve)) => serve,
+    let command = match args::parse(std::env::args().skip(1)) {
+        Ok(command @ (Command::Serve(_) | Command::Redrive(_))) => command,
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
@@ -48,7 +48,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(serve));
+    let result = runtime.block_on(async {
+        match command {
+            Command::Serve(serve) => run(serve).await.map_err(|error| error.to_string()),
+            Command::Redrive(ask) => redrive::run(&ask).await.map(|text| print!("{text}")),
+            Command::Help | Command::Version => Ok(()),
+        }
+    });
     runtime.shutdown_timeout(Duration::from_secs(END_SECONDS_MAX));
     match result {
         Ok(()) => ExitCode::SUCCESS,

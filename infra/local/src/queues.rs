@@ -231,6 +231,28 @@ impl Queues {
         Ok(())
     }
 
+    /// The queues that others give their messages up to, each with how many it holds.
+    pub fn dead_letter_queues(&self) -> Result<Vec<(&str, usize)>, Error> {
+        let targets = self.queues.iter().filter(|queue| {
+            let gives_up_to = |redrive: &template::Redrive| redrive.dead_letters == queue.definition.arn();
+            self.queues.iter().any(|other| other.definition.redrive.as_ref().is_some_and(gives_up_to))
+        });
+        let depths = targets.map(|queue| {
+            let name = queue.definition.name.as_str();
+            let Depth { ready, waiting, in_flight } = self.depth(name)?;
+            Ok((name, ready + waiting + in_flight))
+        });
+        depths.collect()
+    }
+
+    /// The dead-letter queue of a queue, or the queue itself if it has none.
+    pub fn dead_letters_of(&self, name: &str) -> Result<&str, Error> {
+        let queue = self.named(name)?;
+        let arn = queue.definition.redrive.as_ref().map(|redrive| &redrive.dead_letters);
+        let target = arn.and_then(|arn| self.queues.iter().find(|other| other.definition.arn() == *arn));
+        Ok(&target.unwrap_or(queue).definition.name)
+    }
+
     /// Sends the messages of a dead-letter queue back to the queue that they came from, with their count of
     /// deliveries at zero. Returns how many they were.
     pub fn redrive(&self, dead_letters: &str) -> Result<usize, Error> {
@@ -242,17 +264,17 @@ impl Queues {
         let to = to.ok_or_else(|| Error::Failed(format!("no queue gives up its messages to {dead_letters}")))?;
         let now = self.now();
         let mut state = from.lock();
-        let waiting = std::mem::take(&mut state.waiting).into_values();
-        let mut messages: Vec<Message> = std::mem::take(&mut state.ready).into_iter().chain(waiting).collect();
-        drop(state);
-        for message in &mut messages {
-            (message.receives, message.visible_at) = (0, now);
-        }
+        let back = |message: &Message| Message { receives: 0, visible_at: now, ..message.clone() };
+        let messages: Vec<Message> = state.ready.iter().chain(state.waiting.values()).map(back).collect();
+        // Until it is kept that they are there, they are here: nothing is lost where it cannot be kept.
         self.journal.keep(messages.iter().map(|message| (to.definition.name.as_str(), message)))?;
+        (state.ready, state.waiting) = Default::default();
+        drop(state);
         let count = messages.len();
         for message in messages {
             to.put(message, now);
         }
+        self.count_activity();
         Ok(count)
     }
 

@@ -1,10 +1,11 @@
 //! The whole system of the template, started and stopped as one.
 
 use crate::consumers::Consumer;
+use crate::door::Door;
 use crate::engine::{Engine, Place};
 use crate::error::Error;
 use crate::host::{Code, Functions, Host};
-use crate::http::Front;
+use crate::http::{Front, REQUESTS_MAX};
 use crate::journal::Journal;
 use crate::meter::Meter;
 use crate::payments::{EVENTS, Payments, Terms};
@@ -15,10 +16,11 @@ use crate::streams::StreamReader;
 use crate::template::{System, TEMPLATE, Trigger};
 use crate::topic::LocalBus;
 use crate::{client, pages, tables};
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use axum::serve::ListenerExt;
 use platform::bus::Bus;
 use platform::secrets::Secrets;
-use platform::transport::Internet;
+use platform::transport::{Breaker, Internet, Transport};
 use platform::{App, Clients, Clock, Config, Rng};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -60,9 +62,21 @@ pub struct Options {
     pub schedules: bool,
     /// What the payment sandbox tells us of.
     pub sandbox_events: Vec<String>,
+    /// Requests that functions work on at once; more are refused.
+    pub requests_max: u64,
+    pub wires: Wires,
     /// The template's text.
     pub template: String,
     pub code: Arc<dyn Code>,
+}
+
+/// What carries calls out of the functions, for whoever wants it to be bad: the real ones where nothing is said.
+#[derive(Clone, Default)]
+pub struct Wires {
+    /// Makes what is below the AWS client for the tables from the real one.
+    pub dynamodb: Option<Arc<dyn Fn(SharedHttpClient) -> SharedHttpClient + Send + Sync>>,
+    /// What is below the breaker, to the payment provider.
+    pub transport: Option<Arc<dyn Transport>>,
 }
 
 impl Default for Options {
@@ -75,6 +89,8 @@ impl Default for Options {
             meter: false,
             schedules: true,
             sandbox_events: EVENTS.map(str::to_owned).to_vec(),
+            requests_max: REQUESTS_MAX,
+            wires: Wires::default(),
             template: TEMPLATE.to_owned(),
             code: Arc::new(Functions),
         }
@@ -120,7 +136,8 @@ pub struct Runner;
 impl Runner {
     /// Starts everything on the current runtime. When this returns, requests are answered.
     pub async fn start(options: Options) -> Result<Running, Error> {
-        let Options { listen, data, clock, rng, meter, schedules, sandbox_events, template, code } = options;
+        let Options { listen, data, clock, rng, meter, schedules, sandbox_events, template, code, .. } = options;
+        let (requests_max, wires) = (options.requests_max, options.wires);
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|error| Error::Listen { address: listen, cause: error.to_string() })?;
         let address = listener.local_addr().map_err(|error| Error::Failed(error.to_string()))?;
@@ -128,7 +145,9 @@ impl Runner {
         let Kept { lock, sandbox, secrets, journal, engine } = open(&data)?;
         let (written, writes) = watch::channel(());
         let meter = meter.then(|| Arc::new(Meter::default()));
-        let dynamodb = client::connect(engine.address, written, meter.clone());
+        let wire = wires.dynamodb.map_or_else(client::wire, |wrap| wrap(client::wire()));
+        let dynamodb = client::connect(engine.address, wire, written, meter.clone());
+        let transport = wires.transport.unwrap_or_else(|| Arc::new(Internet::default()));
 
         let payments = Payments::start(Terms {
             secret_key: secrets.stripe_secret.clone(),
@@ -145,12 +164,13 @@ impl Runner {
         let fresh = tables::create(&dynamodb, &system.tables).await?;
         let queues = Arc::new(Queues::open(&system.queues, journal.clone(), clock.clone())?);
         let bus = Bus::InProcess(Arc::new(LocalBus::new(&mut system, queues.clone())));
-        let clients =
-            Clients { dynamodb, bus, secrets: Secrets::fixed(secret_values), transport: Arc::new(Internet::default()) };
+        let transport = Arc::new(Breaker::new(transport, rng.clone()));
+        let clients = Clients { dynamodb, bus, secrets: Secrets::fixed(secret_values), transport };
         let host = Arc::new(Host::new(&system, code, &clients, &clock, &rng)?);
         let app = App::new(Config::default(), clients, clock.clone(), rng);
         let policy = pages::policy(&payments.url);
-        let front = Arc::new(Front::new(&system, host.clone(), app, meter.clone(), policy)?);
+        let door = Door::new(queues.clone(), secrets.operator_token.clone());
+        let front = Arc::new(Front::new(&system, host.clone(), app, meter.clone(), door, requests_max, policy)?);
 
         let (stop, stopped) = watch::channel(false);
         let mut running = Running {
@@ -191,7 +211,7 @@ fn open(data: &Data) -> Result<Kept, Error> {
             Ok(Kept {
                 lock: Some(lock(path)?),
                 sandbox: Some(path.join("sandbox.sqlite")),
-                secrets: LocalSecrets::open(&path.join("secrets.json"))?,
+                secrets: LocalSecrets::open(&LocalSecrets::path(path))?,
                 journal: Arc::new(Journal::open(&path.join("queues.sqlite"))?),
                 engine: Arc::new(Engine::start(Place::File(&path.join("tables.sqlite")))?),
             })

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The values behind the template's parameters that name secrets, and the one key that is none.
 #[derive(Clone, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct LocalSecrets {
     pub stripe_read_only_key: String,
     /// Of the demo accounts, where there is a demo.
     pub demo_password: String,
+    /// What opens the operator's door. Secrets of an older version have none yet.
+    #[serde(default = "operator_token")]
+    pub operator_token: String,
 }
 
 impl LocalSecrets {
@@ -53,7 +56,20 @@ impl LocalSecrets {
             stripe_webhook_secret: format!("whsec_{}", hexadecimal(rng.bytes::<24>())),
             stripe_read_only_key: drawn_read_only_key(rng),
             demo_password: URL_SAFE_NO_PAD.encode(rng.bytes::<18>()),
+            operator_token: hexadecimal(rng.bytes::<32>()),
         }
+    }
+
+    /// The file of a box office that is kept in this directory.
+    pub fn path(directory: &Path) -> PathBuf {
+        directory.join("secrets.json")
+    }
+
+    /// The operator's token in the file; it is for whoever may read the file, and no new one is made.
+    pub fn operator_token_of(path: &Path) -> Result<String, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let secrets: Self = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(secrets.operator_token)
     }
 
     /// Those in the file, or new ones if there is no such file. Only its owner may read it.
@@ -65,7 +81,8 @@ impl LocalSecrets {
                 file.read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
                 let secrets: Self = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
                 // Made just now, since the file is of an older version.
-                if !text.contains(&secrets.stripe_read_only_key) {
+                let made = [&secrets.stripe_read_only_key, &secrets.operator_token];
+                if made.into_iter().any(|secret| !text.contains(secret)) {
                     secrets.write(path).map_err(|error| failed(error.to_string()))?;
                 }
                 Ok(secrets)
@@ -108,6 +125,10 @@ fn read_only_key() -> String {
     drawn_read_only_key(&Rng::System)
 }
 
+fn operator_token() -> String {
+    hexadecimal(Rng::System.bytes::<32>())
+}
+
 fn drawn_read_only_key(rng: &Rng) -> String {
     format!("rk_test_{}", hexadecimal(rng.bytes::<24>()))
 }
@@ -127,11 +148,14 @@ mod tests {
         let path = directory.join("secrets.json");
         let old = LocalSecrets::generate();
         let mut json = serde_json::to_value(&old).expect("it is JSON");
-        json.as_object_mut().expect("an object").remove("stripe_read_only_key");
+        for name in ["stripe_read_only_key", "operator_token"] {
+            json.as_object_mut().expect("an object").remove(name);
+        }
         std::fs::write(&path, json.to_string()).expect("there is room");
         let first = LocalSecrets::open(&path).expect("it is complete now");
         let second = LocalSecrets::open(&path).expect("it was kept");
         assert_eq!(first.stripe_read_only_key, second.stripe_read_only_key);
+        assert_eq!(first.operator_token, second.operator_token);
         assert_eq!(second.stripe_secret, old.stripe_secret, "the others stay");
         std::fs::remove_dir_all(directory).expect("it is ours");
     }

@@ -97,6 +97,16 @@ pub(crate) fn decide(state: &mut State, row: usize, won: bool) {
     }
 }
 
+/// The issuer, or a court, takes back that a dispute was lost. Must be lost.
+pub(crate) fn reverse(state: &mut State, row: usize) {
+    assert!(is_lost(state, row), "only a loss is taken back");
+    state.disputes.edit(row).status = DisputeStatus::Won;
+    let amount = state.disputes[row].amount;
+    book(state, row, Flow::DisputeReversal, amount, 0);
+    tell(state, "charge.dispute.updated", row);
+    tell(state, "charge.dispute.funds_reinstated", row);
+}
+
 fn book(state: &mut State, row: usize, flow: Flow, amount: i64, fee: i64) {
     let (source, intent) = (state.disputes[row].id.clone(), &state.disputes[row].payment_intent);
     let at = state.intents.find(intent).expect("a dispute is of an intent");
@@ -108,6 +118,10 @@ fn book(state: &mut State, row: usize, flow: Flow, amount: i64, fee: i64) {
 /// Whether the issuer has yet to decide.
 pub(crate) fn is_open(state: &State, row: usize) -> bool {
     matches!(state.disputes[row].status, DisputeStatus::NeedsResponse | DisputeStatus::UnderReview)
+}
+
+pub(crate) fn is_lost(state: &State, row: usize) -> bool {
+    state.disputes[row].status == DisputeStatus::Lost
 }
 
 /// Whether the money of a charge is with its issuer, so that it cannot be refunded.

@@ -253,6 +253,11 @@ impl Stripe {
         self.state().delay_ms = millis(delay);
     }
 
+    /// How long refunds that are made from now on take to come to their end, if their card makes them.
+    pub fn set_refund_settles_after(&self, time: Duration) {
+        self.state().settings.refund_settles_after = time;
+    }
+
     /// Looks at the clock again.
     pub fn wake(&self) {
         self.0.wake.notify_one();
@@ -277,6 +282,16 @@ impl Stripe {
         self.outside(|state| {
             let row = disputes::of_intent(state, payment_intent).filter(|row| disputes::is_open(state, *row))?;
             disputes::decide(state, row, won);
+            Some(state.disputes[row].id.clone())
+        })
+    }
+
+    /// The issuer gives an intent's money back weeks after it had decided to keep it. Gives the dispute's id; `None` if
+    /// there is none that was lost.
+    pub fn reverse_dispute(&self, payment_intent: &str) -> Option<String> {
+        self.outside(|state| {
+            let row = disputes::of_intent(state, payment_intent).filter(|row| disputes::is_lost(state, *row))?;
+            disputes::reverse(state, row);
             Some(state.disputes[row].id.clone())
         })
     }

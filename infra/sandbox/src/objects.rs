@@ -383,6 +383,11 @@ pub enum DisputeStatus {
 }
 
 impl DisputeStatus {
+    /// Whether the issuer has decided.
+    pub fn is_decided(self) -> bool {
+        matches!(self, DisputeStatus::Won | DisputeStatus::Lost)
+    }
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

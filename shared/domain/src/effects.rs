@@ -32,6 +32,10 @@ pub enum What {
     /// A buyer's bank wants the money of an order back, or has decided about it.
     #[serde(rename = "order.disputed")]
     OrderDisputed { buyer: UserId, order: OrderId, event: EventId, state: DisputeState },
+    /// A bank gave back what it had decided to keep. The tickets are void and their seats may be sold: a person has to
+    /// see what the buyer gets.
+    #[serde(rename = "order.dispute_reversed")]
+    DisputeReversed { buyer: UserId, order: OrderId, event: EventId },
     #[serde(rename = "event.published")]
     EventPublished { event: EventId },
     #[serde(rename = "event.changed")]
@@ -57,6 +61,7 @@ impl What {
             What::RefundRequested { .. } => "refund.requested",
             What::RefundFailed { .. } => "refund.failed",
             What::OrderDisputed { .. } => "order.disputed",
+            What::DisputeReversed { .. } => "order.dispute_reversed",
             What::EventPublished { .. } => "event.published",
             What::EventChanged { .. } => "event.changed",
             What::EventCancelled { .. } => "event.cancelled",
@@ -78,6 +83,7 @@ mod tests {
             What::RefundRequested { buyer, order, refund },
             What::RefundFailed { buyer, order, refund },
             What::OrderDisputed { buyer, order, event, state: DisputeState::Open },
+            What::DisputeReversed { buyer, order, event },
             What::EventPublished { event },
             What::EventChanged { event },
             What::EventCancelled { event },

@@ -50,6 +50,8 @@ pub enum Cause {
     DisputeReinstated { dispute: String },
     /// It keeps it: what it took is no longer owed to anybody.
     DisputeLost { dispute: String },
+    /// What was booked as lost came back after all.
+    DisputeLossReversed { dispute: String },
 }
 
 /// A business event in the journal. Its key is a function of the order and the cause, so that it is booked once.
@@ -81,12 +83,23 @@ impl Entry {
             Cause::DisputeWithdrawn { dispute } => format!("{}#{dispute}#withdrawn", self.order),
             Cause::DisputeReinstated { dispute } => format!("{}#{dispute}#reinstated", self.order),
             Cause::DisputeLost { dispute } => format!("{}#{dispute}#lost", self.order),
+            Cause::DisputeLossReversed { dispute } => format!("{}#{dispute}#lost#reversed", self.order),
         }
     }
 
     /// What this entry adds to an account, in minor units.
     pub fn of(&self, account: Account) -> i64 {
         self.legs.iter().filter(|leg| leg.account == account).map(|leg| leg.amount).sum()
+    }
+
+    /// Whether it is about a dispute: then the tag of its cause begins with `dispute_`.
+    pub fn is_of_dispute(&self) -> bool {
+        use Cause::{DisputeLossReversed, DisputeLost, DisputeReinstated, DisputeWithdrawn};
+        let cause = &self.cause;
+        matches!(
+            cause,
+            DisputeWithdrawn { .. } | DisputeReinstated { .. } | DisputeLost { .. } | DisputeLossReversed { .. }
+        )
     }
 
     /// Whether debits equal credits.

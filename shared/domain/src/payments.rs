@@ -46,6 +46,8 @@ pub struct ProviderRefund {
     pub id: String,
     pub status: ProviderRefundStatus,
     pub amount: i64,
+    /// Whether it failed because the buyer's bank took the money first.
+    pub gave_way: bool,
 }
 
 /// Where a dispute stands.
@@ -115,8 +117,10 @@ pub enum MovementKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderRefundStatus {
-    /// On its way or done; a failure may still follow days later.
-    Accepted,
+    /// Taken on, and no money has moved yet: it may still fail without any having moved.
+    Pending,
+    /// The money has left; it may still come back days later.
+    Succeeded,
     Failed,
 }
 

@@ -8,21 +8,26 @@ use crate::ids::{OrderId, UserId};
 use crate::ledger::{Account, Cause, Entry};
 use crate::money::Currency;
 use crate::orders::provider_key;
-use crate::payments::{Movement, MovementKind, ProviderDispute, ProviderRefund, ProviderRefundStatus, Swing};
+use crate::payments::{
+    DisputeState, Movement, MovementKind, ProviderDispute, ProviderRefund, ProviderRefundStatus, Swing,
+};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Seconds around a day in which the other half of a movement is looked for: ten minutes by which a clock may be wrong,
 /// and five in which a message may be late.
 pub const MARGIN_SECONDS: i64 = 900;
+/// Refunds that a report may carry to the next run: some 130 bytes each.
+pub const AWAITED_MAX: usize = 1_000;
 /// Findings that a report keeps; it counts all of them.
 pub const FINDINGS_KEPT_MAX: usize = 200;
 
 /// A thing whose money both sides count.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Thing {
     /// The one payment of an order.
     Capture(OrderId),
@@ -41,6 +46,8 @@ pub enum Flow {
     RefundReversed,
     DisputeWithdrawn,
     DisputeReinstated,
+    /// The bank keeps what it took: this moves no money, and is in no list of movements.
+    DisputeLost,
 }
 
 /// A day of UTC, by which both sides' books are cut.
@@ -146,7 +153,7 @@ pub fn booked(entry: &Entry) -> Option<(Thing, Flow)> {
         }
         Cause::DisputeWithdrawn { dispute } => (Thing::Dispute(dispute.clone()), Flow::DisputeWithdrawn),
         Cause::DisputeReinstated { dispute } => (Thing::Dispute(dispute.clone()), Flow::DisputeReinstated),
-        Cause::DisputeLost { .. } => return None,
+        Cause::DisputeLost { .. } | Cause::DisputeLossReversed { .. } => return None,
     })
 }
 
@@ -206,7 +213,8 @@ fn agree(movement: &Movement, entry: &Entry) -> bool {
 pub fn flows_of_refund(refund: &ProviderRefund) -> Vec<(Flow, i64)> {
     let given = (Flow::Refund, -refund.amount);
     match refund.status {
-        ProviderRefundStatus::Accepted => vec![given],
+        // Booked when it was taken on, and so counted from then.
+        ProviderRefundStatus::Pending | ProviderRefundStatus::Succeeded => vec![given],
         ProviderRefundStatus::Failed => vec![given, (Flow::RefundReversed, refund.amount)],
     }
 }
@@ -216,6 +224,31 @@ pub fn flows_of_dispute(dispute: &ProviderDispute) -> Vec<(Flow, i64)> {
     let withdrawn = dispute.withdrawn.map(|Swing { amount, fee }| (Flow::DisputeWithdrawn, -amount - fee));
     let reinstated = dispute.reinstated.map(|Swing { amount, fee }| (Flow::DisputeReinstated, amount - fee));
     withdrawn.into_iter().chain(reinstated).collect()
+}
+
+/// The entries of disputes on whose end nothing is booked, of whatever day: that they were lost moves no money, so no
+/// movement ever says so.
+pub fn open_disputes(entries: &[Entry]) -> Vec<&Entry> {
+    let (mut open, mut ended) = (BTreeMap::new(), BTreeSet::new());
+    for entry in entries {
+        match &entry.cause {
+            Cause::DisputeWithdrawn { dispute } => {
+                open.insert(dispute, entry);
+            }
+            Cause::DisputeReinstated { dispute } | Cause::DisputeLost { dispute } => {
+                ended.insert(dispute);
+            }
+            _ => {}
+        }
+    }
+    open.into_iter().filter(|(dispute, _)| !ended.contains(dispute)).map(|(_, entry)| entry).collect()
+}
+
+/// Whether a dispute was lost that the journal, by all entries of its order, counts as open.
+pub fn is_untold_loss(dispute: &ProviderDispute, entries: &[Entry]) -> bool {
+    let is_lost = dispute.state == DisputeState::Lost && dispute.withdrawn.is_some() && dispute.reinstated.is_none();
+    let is_booked = |entry: &Entry| matches!(&entry.cause, Cause::DisputeLost { dispute: of } if *of == dispute.id);
+    is_lost && !entries.iter().any(is_booked)
 }
 
 /// In which way the two sides differ.
@@ -272,6 +305,16 @@ pub struct Finding {
     pub note: String,
 }
 
+/// A refund that is booked and has not moved at the provider, or that failed there and is being healed. Its day is over
+/// and no movement may ever tell of it, so each run looks at it until both sides agree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// The key that the provider knows it by.
+    pub key: String,
+    pub buyer: UserId,
+    pub order: OrderId,
+}
+
 /// What a run found of one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -283,6 +326,12 @@ pub struct Report {
     pub looked_at: usize,
     /// Things that were too many to be looked at; they count as findings.
     pub unlooked: usize,
+    /// Where the looking ended then: the next run of this day goes on after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_to: Option<Thing>,
+    /// Refunds that the next run looks at again, [`AWAITED_MAX`] at most; more count as not looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting: Vec<Awaited>,
     /// Movements that no order knows of, such as payouts: not compared.
     pub others: usize,
     /// All findings, kept or not.

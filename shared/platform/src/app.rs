@@ -8,15 +8,15 @@ use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
 use crate::store::{Accounts, Catalog, Db, Desk, Ledger, Orders, Seats};
-use crate::transport::{Internet, Transport};
-use aws_config::BehaviorVersion;
-use aws_smithy_http_client::tls;
+use crate::transport::{Breaker, Internet, Transport};
 use domain::catalog::Event;
 use domain::ids::{self, EventId, LayoutId};
 use domain::layout::Hall;
 use jiff::SignedDuration;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long an instance keeps an event, a hall (which never changes) and a seat map (which is advice).
 const EVENT_AGE: SignedDuration = SignedDuration::from_secs(2);
@@ -39,6 +39,8 @@ pub struct App {
     pub gateway: Arc<dyn PaymentGateway>,
     pub caches: Arc<Caches>,
     pub(crate) keys: KeyCache,
+    /// When this invocation is ended from outside, where that is known. Requests of HTTP carry their own.
+    pub deadline: Option<Instant>,
 }
 
 /// What an instance keeps for a moment instead of reading it again.
@@ -77,6 +79,7 @@ impl App {
             }),
             gateway: Arc::new(Stripe::new(&config, clients.secrets.clone(), clients.transport.clone())),
             keys: KeyCache::default(),
+            deadline: None,
             config,
             clients,
             clock,
@@ -86,17 +89,25 @@ impl App {
 
     /// The same on AWS, with the function's own role.
     pub async fn on_aws(config: Config) -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
-        let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+        let (sdk, rng) = (crate::aws::sdk().await, Rng::default());
         let clients = Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
             bus: Bus::Aws { sqs: aws_sdk_sqs::Client::new(&sdk), sns: aws_sdk_sns::Client::new(&sdk) },
             secrets: Secrets::manager(aws_sdk_secretsmanager::Client::new(&sdk)),
-            transport: Arc::new(Internet::default()),
+            transport: Arc::new(Breaker::new(Arc::new(Internet::default()), rng.clone())),
         };
-        Self::new(config, clients, Clock::default(), Rng::default())
+        Self::new(config, clients, Clock::default(), rng)
+    }
+
+    /// The same for one invocation that ends at this moment, done or not.
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// The moment that Lambda names as the end of an invocation, in milliseconds since 1970.
+    pub fn moment(&self, milliseconds: u64) -> Instant {
+        let now = u64::try_from(self.now().as_millisecond()).unwrap_or(0);
+        Instant::now() + Duration::from_millis(milliseconds.saturating_sub(now))
     }
 
     /// The value of the secret that this setting names.

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod aws;
 pub mod bus;
 mod cache;
 pub mod config;

@@ -1,6 +1,10 @@
 //! HTTP to everybody who is not AWS. The one place where such a call leaves the process.
 
-use axum::http::{Request, Response};
+mod breaker;
+
+pub use breaker::Breaker;
+
+use axum::http::{Request, Response, Uri};
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +22,11 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, NoAnsw
 pub trait Transport: Send + Sync {
     /// Waits for an answer, whatever its status, but no longer than `limit`.
     fn send(&self, request: Request<Bytes>, limit: Duration) -> Answer<'_>;
+
+    /// For how long this host is not asked, whoever wants to: `None` if it is asked now.
+    fn rest(&self, _: &Uri) -> Option<Duration> {
+        None
+    }
 }
 
 /// The network, without following redirects.

@@ -115,6 +115,27 @@ fn a_message_that_fails_too_often_is_a_dead_letter_and_can_be_sent_back() {
 }
 
 #[test]
+fn what_cannot_be_kept_elsewhere_stays_a_dead_letter() {
+    let (clock, scratch) = (clock(), Scratch::new());
+    let queues = open(scratch.journal(), &clock);
+    send(&queues, "bad", 0);
+    for _ in 0..3 {
+        let taken = take(&queues, 1);
+        queues.fail("Work", &[taken[0].id]).expect("it fails");
+        clock.advance(30);
+    }
+    assert!(take(&queues, 1).is_empty(), "it is given up");
+    let file = rusqlite::Connection::open(scratch.0.join("queues.sqlite")).expect("the file opens");
+    let rename = |from: &str, to: &str| file.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}"));
+    rename("messages", "elsewhere").expect("it is there");
+    assert!(queues.redrive("Dead").is_err());
+    assert_eq!(queues.bodies("Dead").expect("it is there"), ["bad"]);
+    rename("elsewhere", "messages").expect("it is there");
+    assert_eq!(queues.redrive("Dead").expect("it is sent back"), 1);
+    assert_eq!(bodies(&take(&queues, 1)), ["bad"]);
+}
+
+#[test]
 fn what_was_not_finished_is_there_after_a_crash() {
     let (clock, scratch) = (clock(), Scratch::new());
     let queues = open(scratch.journal(), &clock);

@@ -31,7 +31,10 @@ const DEPLOYMENT_ONLY: &[(&str, &[&str])] = &[
     ("AWS::SQS::Queue", &["KmsMasterKeyId", "MessageRetentionPeriod", "SqsManagedSseEnabled", "Tags"]),
     ("AWS::SNS::Topic", &["DisplayName", "KmsMasterKeyId", "Tags"]),
     // Throttling protects a bill and shared capacity; neither is at stake here.
-    ("AWS::Serverless::HttpApi", &["AccessLogSettings", "DefaultRouteSettings", "Description", "Domain", "Tags"]),
+    (
+        "AWS::Serverless::HttpApi",
+        &["AccessLogSettings", "DefaultRouteSettings", "Description", "Domain", "RouteSettings", "Tags"],
+    ),
     (
         "AWS::Serverless::Function",
         &[
@@ -348,6 +351,9 @@ struct StreamEventProperties {
     #[serde(default)]
     bisect_batch_on_function_error: bool,
     maximum_retry_attempts: Option<i64>,
+    /// Records do not age here: they are there until they are handled.
+    #[serde(rename = "MaximumRecordAgeInSeconds")]
+    _age_max: Option<i64>,
     #[serde(default)]
     function_response_types: Vec<ResponseType>,
     destination_config: Option<DestinationConfig>,
@@ -388,12 +394,18 @@ fn stream_source(place: &str, properties: Map<String, Value>, system: &System) -
         Some(config) => Some(queue_of_arn(place, &config.on_failure.destination, system)?),
         None => None,
     };
+    let retries_max = match properties.maximum_retry_attempts {
+        None | Some(-1) => None,
+        Some(times) => Some(u32::try_from(times).map_err(|_| {
+            TemplateError::new(place, format!("MaximumRetryAttempts: {times} is not understood: only -1 and more are"))
+        })?),
+    };
     Ok(StreamSource {
         table: table.name.clone(),
         from_start: properties.starting_position == StartingPosition::TrimHorizon,
         batch_records_max: properties.batch_size.unwrap_or(STREAM_BATCH_RECORDS_DEFAULT).max(1),
         bisects: properties.bisect_batch_on_function_error,
-        retries_max: properties.maximum_retry_attempts.and_then(|times| u32::try_from(times).ok()),
+        retries_max,
         reports_failures: !properties.function_response_types.is_empty(),
         on_failure,
     })

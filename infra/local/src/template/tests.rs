@@ -76,10 +76,16 @@ fn a_small_template_is_understood() {
 
 #[test]
 fn the_template_of_this_repository_is_understood() {
-    let values = ["PublicUrl", "StripePublishableKey"].map(|name| (name.to_owned(), "x".to_owned()));
-    let system = System::parse(TEMPLATE, &values.into()).expect("it is right");
+    let values = || ["PublicUrl", "StripePublishableKey"].map(|name| (name.to_owned(), "x".to_owned())).into();
+    let system = System::parse(TEMPLATE, &values()).expect("it is right");
     assert!(system.functions.len() >= 9);
     assert!(system.tables.iter().any(|table| table.name == "Seats"));
+    let relay = system.function("relay").expect("it is there");
+    let is_endless = |trigger: &Trigger| matches!(trigger, Trigger::Stream(source) if source.retries_max.is_none());
+    assert!(relay.triggers.iter().all(is_endless), "-1 is without end");
+    let spoilt = TEMPLATE.replacen("MaximumRetryAttempts: -1", "MaximumRetryAttempts: -2", 1);
+    let error = System::parse(&spoilt, &values()).expect_err("that is no number of times");
+    assert!(error.problem.contains("MaximumRetryAttempts: -2 is not understood"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, TicketState};
 use crate::catalog::{Event, EventStatus};
 use crate::effects::What;
-use crate::ledger::{Account, Cause, Entry, Leg};
+use crate::ledger::{Account, Cause, Entry, Leg, transfer};
 use crate::payments::{DisputeState, ProviderDispute, Swing};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,22 +26,29 @@ pub struct Dispute {
     /// What came back, once it is in the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reinstated: Option<Swing>,
+    /// Whether it was booked as lost, whatever became of it later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_lost: bool,
     /// Whether the tickets are what its end means for them.
     #[serde(default)]
     pub finished: bool,
 }
 
 impl Dispute {
-    /// What is known after the provider said this. A decision stays, and money is booked once: should a provider change
-    /// either, its books and the journal differ, and a person looks.
+    /// What is known after the provider said this. Each of the two movements is booked once: should a provider change
+    /// one, its books and the journal differ, and a person looks. Money that came back is a dispute that was won, even
+    /// where it was lost before; otherwise what was decided stays.
     fn after(known: Option<&Self>, seen: &ProviderDispute) -> Self {
         let decided = known.map(|known| known.state).filter(|state| *state != DisputeState::Open);
+        let reinstated = known.and_then(|known| known.reinstated).or(seen.reinstated);
+        let state = if reinstated.is_some() { DisputeState::Won } else { decided.unwrap_or(seen.state) };
         Self {
             id: seen.id.clone(),
-            state: decided.unwrap_or(seen.state),
+            state,
             amount: seen.amount,
             withdrawn: known.and_then(|known| known.withdrawn).or(seen.withdrawn),
-            reinstated: known.and_then(|known| known.reinstated).or(seen.reinstated),
+            reinstated,
+            was_lost: state == DisputeState::Lost || known.is_some_and(|known| known.was_lost),
             finished: known.is_some_and(|known| known.finished),
         }
     }
@@ -58,9 +65,13 @@ impl Dispute {
             let cause = Cause::DisputeReinstated { dispute: dispute() };
             bookings.push((cause, swing(amount - fee, -amount, fee)));
         }
-        if let (DisputeState::Lost, Some(Swing { amount, .. })) = (self.state, self.withdrawn) {
-            let legs = vec![Leg { account: payable, amount }, Leg { account: Account::Disputes, amount: -amount }];
+        if let (true, Some(Swing { amount, .. })) = (self.was_lost, self.withdrawn) {
+            let legs = transfer(Account::Disputes, payable, amount);
             bookings.push((Cause::DisputeLost { dispute: dispute() }, legs));
+            if self.state == DisputeState::Won {
+                let legs = transfer(payable, Account::Disputes, amount);
+                bookings.push((Cause::DisputeLossReversed { dispute: dispute() }, legs));
+            }
         }
         bookings
     }
@@ -105,6 +116,7 @@ impl Order {
         let entries = fresh.map(|(cause, legs)| self.entry_of(cause, legs, now)).collect();
 
         let is_news = known.is_none_or(|known| known.state != after.state);
+        let is_reversed = is_news && after.was_lost && after.state == DisputeState::Won;
         let state = after.state;
         let mut next = self.next(self.state);
         match at {
@@ -117,17 +129,26 @@ impl Order {
         if next.has_unfinished_dispute() {
             next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
         }
-        let what = What::OrderDisputed { buyer: self.buyer, order: self.id, event: self.event, state };
-        Some((if is_news { next.with_effect(what) } else { next }, entries))
+        let (buyer, order, event) = (self.buyer, self.id, self.event);
+        if is_news {
+            next = next.with_effect(What::OrderDisputed { buyer, order, event, state });
+        }
+        if is_reversed {
+            next = next.with_effect(What::DisputeReversed { buyer, order, event });
+        }
+        // Without tickets no step follows that could do it.
+        Some((if self.unadopted.is_some() { next.resumed(now) } else { next }, entries))
     }
 
-    /// Whether the seats of disputed tickets are to be released: a dispute was lost.
+    /// Whether the seats of disputed tickets are to be released: a dispute was lost. If its money came back later they may
+    /// have been already.
     pub fn has_lost_dispute(&self) -> bool {
-        self.disputes.iter().any(|dispute| dispute.state == DisputeState::Lost)
+        self.disputes.iter().any(|dispute| dispute.was_lost)
     }
 
     /// The tickets as the end of their disputes leaves them: void for good where one was lost (their seats must be
-    /// released by now), valid again where all were won. If the event was cancelled meanwhile, they go back at once.
+    /// released by now), valid again where all were won. If the event was cancelled meanwhile, they go back at once; and
+    /// so does what was to go back before, and gave way.
     pub fn dispute_finished(&self, event: &Event, now: Timestamp) -> Result<Self, RefundRefused> {
         let mut next = self.next(self.state);
         for dispute in next.disputes.iter_mut().filter(|dispute| dispute.state != DisputeState::Open) {
@@ -141,13 +162,13 @@ impl Order {
         let next = next.rested();
         let ask = RefundAsk::of_cancelled(self.id, event.id);
         if event.status != EventStatus::Cancelled || next.refund(ask.id).is_some() {
-            return Ok(next);
+            return Ok(next.resumed(now));
         }
         // Both in one write, so in one version.
         match (Self { v: self.v, ..next.clone() }).request_refund(event, &ask, now) {
-            Ok(refunding) => Ok(refunding),
+            Ok(refunding) => Ok(refunding.resumed(now)),
             // Nothing is owed: no ticket is left, or the bank has the money.
-            Err(RefundRefused::Order(_)) => Ok(next),
+            Err(RefundRefused::Order(_)) => Ok(next.resumed(now)),
             Err(error) => Err(error),
         }
     }

@@ -139,6 +139,9 @@ pub struct Order {
     /// The provider's id of the one payment of this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<String>,
+    /// A digest of the request that began the payment, which is answered as it was whenever it is repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pay_request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
     pub paid_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,6 +234,7 @@ impl Order {
             held_before: None,
             due_at: Some(hold_until),
             payment: None,
+            pay_request: None,
             paid_at: None,
             closing: None,
             unadopted: None,

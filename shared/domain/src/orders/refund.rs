@@ -45,10 +45,16 @@ pub struct Refund {
     /// How often the provider was asked anew after it had failed.
     #[serde(default)]
     pub retries: u8,
+    /// Whether it failed because the buyer's bank had the money: if that gives it back, it is asked for anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_way: bool,
     /// The provider's id of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_refund: Option<String>,
 }
+
+/// Retries up to which a refund that gave way to a bank is asked for by itself: more often, something else is wrong.
+const RESUMED_RETRIES_MAX: u8 = 5;
 
 /// A request to give tickets back.
 #[derive(Clone, Debug)]
@@ -108,6 +114,7 @@ impl Refund {
             requested_at: now,
             decided_by: None,
             retries: 0,
+            gave_way: false,
             provider_refund: None,
         }
     }
@@ -115,6 +122,12 @@ impl Refund {
     /// What the provider knows it by; each retry is another refund there.
     pub fn provider_key(&self) -> String {
         provider_key(self.id, self.retries)
+    }
+
+    fn ask_anew(&mut self) {
+        self.state = RefundState::Requested;
+        self.retries += 1;
+        (self.gave_way, self.provider_refund) = (false, None);
     }
 
     pub fn money(&self, currency: Currency) -> Money {
@@ -184,6 +197,7 @@ impl Order {
             requested_at: now,
             decided_by: ask.decided_by,
             retries: 0,
+            gave_way: false,
             provider_refund: None,
         });
         Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: ask.id }))
@@ -212,18 +226,45 @@ impl Order {
     }
 
     /// The provider refused the refund, at once or days after it took it (then the journal's entry is reversed). The
-    /// tickets stay void: the decision stands, and a person has to find another way for the money.
-    pub fn refund_failed(&self, id: RefundId, now: Timestamp) -> (Self, Option<Entry>) {
+    /// tickets stay void: the decision stands, and a person has to find another way for the money; unless it `gave_way`
+    /// to the buyer's bank, which may give the money back.
+    pub fn refund_failed(&self, id: RefundId, gave_way: bool, now: Timestamp) -> (Self, Option<Entry>) {
         let mut next = self.next(self.state);
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
         let was_booked = refund.state == RefundState::Done;
         refund.state = RefundState::Failed;
+        refund.gave_way = gave_way;
         let (amount, retries) = (refund.amount, refund.retries);
         let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
         let reversal = Cause::RefundReversed { refund: id, retries };
         let entry = was_booked.then(|| self.entry(reversal, payable, Account::Provider, amount, now));
         let next = next.rested().with_effect(What::RefundFailed { buyer: self.buyer, order: self.id, refund: id });
-        (next, entry)
+        // The news of it may come when the dispute is over.
+        (if self.disputes.is_empty() { next } else { next.resumed(now) }, entry)
+    }
+
+    /// Once no bank has money of it any more: what gave way to a bank is asked for anew, under the decisions that stand.
+    pub(super) fn resumed(mut self, now: Timestamp) -> Self {
+        if self.is_disputed() {
+            return self;
+        }
+        let gave_way = |refund: &&mut Refund| {
+            refund.state == RefundState::Failed && refund.gave_way && refund.retries < RESUMED_RETRIES_MAX
+        };
+        let mut asked = Vec::new();
+        for refund in self.refunds.iter_mut().filter(gave_way) {
+            refund.ask_anew();
+            asked.push(refund.id);
+        }
+        if asked.is_empty() {
+            return self;
+        }
+        if self.unadopted.is_none() {
+            self.state = OrderState::Refunding;
+        }
+        self.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
+        let (buyer, order) = (self.buyer, self.id);
+        asked.into_iter().fold(self, |next, refund| next.with_effect(What::RefundRequested { buyer, order, refund }))
     }
 
     /// Asks the provider anew for a refund that failed, under the decision that stands.
@@ -237,9 +278,10 @@ impl Order {
         if self.is_disputed() {
             return Err(super::Refused::Disputed);
         }
-        refund.state = RefundState::Requested;
-        refund.retries = refund.retries.checked_add(1).ok_or(super::Refused::RefundNotFailed)?;
-        refund.provider_refund = None;
+        if refund.retries == u8::MAX {
+            return Err(super::Refused::RefundNotFailed);
+        }
+        refund.ask_anew();
         next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
         Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: id }))
     }

@@ -82,9 +82,10 @@ impl Order {
     /// `paying`, with the payment that was created; a hold that is nearly over is stamped afresh, once.
     ///
     /// The order is written before the seats are stamped: it then knows both words, whichever the seats have.
-    pub fn paying(&self, payment: String, now: Timestamp) -> Result<Self, Refused> {
+    pub fn paying(&self, payment: String, request: &str, now: Timestamp) -> Result<Self, Refused> {
         self.check_payable(now)?;
         let mut next = Self { payment: Some(payment), ..self.next(OrderState::Paying) };
+        next.pay_request.get_or_insert_with(|| request.to_owned());
         let left = self.hold_until.duration_since(now);
         if left < SignedDuration::from_secs(PAYMENT_SECONDS_MIN) && self.held_before.is_none() {
             next.held_before = Some(self.hold_until);

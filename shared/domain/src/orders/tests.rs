@@ -41,7 +41,7 @@ fn payment(status: PaymentStatus) -> Payment {
 }
 
 pub(super) fn paying() -> Order {
-    held_order().paying("pi_1".into(), at(1)).unwrap()
+    held_order().paying("pi_1".into(), "req", at(1)).unwrap()
 }
 
 #[test]
@@ -99,14 +99,14 @@ fn nothing_half_way_is_without_a_date() {
 #[test]
 fn a_hold_that_is_nearly_over_is_stamped_afresh_once() {
     let now = at(HOLD_SECONDS - 10);
-    let order = held_order().paying("pi_1".into(), now).unwrap();
+    let order = held_order().paying("pi_1".into(), "req", now).unwrap();
     assert_eq!((order.held_before, order.hold_until), (Some(at(HOLD_SECONDS)), hold_expiry(now)));
     assert_eq!(order.due_at, held_order().due_at, "the date in the index does not move");
     assert_eq!(order.held_words().len(), 2);
     let later = at(2 * HOLD_SECONDS - 20);
-    let again = order.declined().paying("pi_1".into(), later).unwrap();
+    let again = order.declined().paying("pi_1".into(), "req", later).unwrap();
     assert_eq!(again.hold_until, order.hold_until, "nobody holds seats for ever by starting payments");
-    assert_eq!(again.paying("pi_1".into(), again.hold_until).err(), Some(Refused::HoldEnded));
+    assert_eq!(again.paying("pi_1".into(), "req", again.hold_until).err(), Some(Refused::HoldEnded));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn the_journal_balances_through_capture_loss_and_failed_refunds() {
     let refund = lost.refunds[0].id;
     let (done, first) = lost.refund_done(refund, Some("re_1".into()), at(2));
     assert_eq!((done.state, done.due_at), (OrderState::Lost, None));
-    let (failed, reversed) = done.refund_failed(refund, at(3));
+    let (failed, reversed) = done.refund_failed(refund, false, at(3));
     let retried = failed.retry_refund(refund, at(4)).unwrap();
     assert_eq!(retried.refunds[0].provider_key(), format!("{refund}-1"), "another refund at the provider");
     let (_, second) = retried.refund_done(refund, Some("re_2".into()), at(5));

@@ -92,6 +92,36 @@ fn what_moves_nothing_at_the_provider_is_not_compared() {
 }
 
 #[test]
+fn a_dispute_is_open_until_its_end_is_booked() {
+    let noon = at("2027-03-01T12:00:00Z");
+    let dispute = |id: &str| id.to_owned();
+    let withdrawn = |id: &str| entry(Cause::DisputeWithdrawn { dispute: dispute(id) }, -1015, noon);
+    let entries = [
+        withdrawn("du_1"),
+        withdrawn("du_2"),
+        withdrawn("du_3"),
+        entry(Cause::DisputeLost { dispute: dispute("du_1") }, 0, noon),
+        entry(Cause::DisputeReinstated { dispute: dispute("du_3") }, 1000, noon),
+    ];
+    assert_eq!(open_disputes(&entries), [&entries[1]]);
+    let (id, swing) = (dispute("du_2"), Some(Swing { amount: 1000, fee: 15 }));
+    let lost = ProviderDispute { id, state: DisputeState::Lost, amount: 1000, withdrawn: swing, reinstated: None };
+    assert!(is_untold_loss(&lost, &entries));
+    assert!(!is_untold_loss(&ProviderDispute { id: dispute("du_1"), ..lost.clone() }, &entries));
+    for other in [
+        ProviderDispute { state: DisputeState::Open, ..lost.clone() },
+        ProviderDispute { withdrawn: None, ..lost.clone() },
+        ProviderDispute { reinstated: swing, ..lost },
+    ] {
+        assert!(!is_untold_loss(&other, &entries), "{other:?}");
+    }
+    for entry in &entries {
+        let kind = serde_json::to_value(&entry.cause).unwrap()["kind"].as_str().unwrap().to_owned();
+        assert!(entry.is_of_dispute() && kind.starts_with("dispute_"), "the journal finds it by this: {kind}");
+    }
+}
+
+#[test]
 fn the_fee_of_a_dispute_counts_and_that_of_a_payment_does_not() {
     let noon = at("2027-03-01T12:00:00Z");
     assert_eq!(counted(&movement(MovementKind::Capture, 1000, noon)), 1000);

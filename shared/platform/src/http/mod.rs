@@ -13,6 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
+use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 
 /// Bytes of a request's body.
@@ -20,6 +22,13 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Items of a page, when the client does not say and at most.
 pub const PAGE_ITEMS_DEFAULT: u16 = 20;
 pub const PAGE_ITEMS_MAX: u16 = 100;
+
+/// How long before its deadline a request is answered, done or not: time for the answer to get out.
+const MARGIN_MILLISECONDS: u64 = 500;
+
+/// When the host ends this request, done or not. Each host puts it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Instant);
 
 /// A function's routes with what all functions have in common: limits, request ids, problems for what no route takes.
 pub fn finish(app: App, routes: OpenApiRouter<App>) -> OpenApiRouter {
@@ -36,7 +45,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 async fn with_request_id(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = app.new_request_id();
     let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
-    let mut response = tracing::Instrument::instrument(next.run(request), span).await;
+    let deadline = request.extensions().get::<Deadline>().copied();
+    let mut response = tracing::Instrument::instrument(in_time(next.run(request), deadline), span).await;
     let problem = response.extensions_mut().remove::<Problem>();
     // API Gateway knows no 405: a method without a route is a route that is not there.
     let no_method = (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(Problem::not_found);
@@ -46,6 +56,15 @@ async fn with_request_id(State(app): State<App>, request: Request, next: Next) -
     let value = HeaderValue::from_str(&id).expect("a request id is letters and digits");
     response.headers_mut().insert(REQUEST_ID, value);
     response
+}
+
+/// The handler's answer, if it has one in time. Where it has none its work ends here: whatever it has written, others
+/// can go on from, as after a crash.
+async fn in_time(answer: impl Future<Output = Response>, deadline: Option<Deadline>) -> Response {
+    let Some(Deadline(end)) = deadline else { return answer.await };
+    let end = end.checked_sub(Duration::from_millis(MARGIN_MILLISECONDS)).unwrap_or(end);
+    let answer = tokio::time::timeout_at(end, answer).await;
+    answer.unwrap_or_else(|_| Problem::busy("the handler did not end before its deadline").into_response())
 }
 
 /// `201 Created` with the thing that was made, or that the same request had made before.

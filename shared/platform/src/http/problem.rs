@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Errors about single fields that one problem lists.
 const FIELD_ERRORS_MAX: usize = 50;
@@ -94,6 +95,17 @@ impl Problem {
         Self { retry_after_seconds: Some(RETRY_SECONDS), cause: Some(cause.into()), ..problem }
     }
 
+    /// Too much at once.
+    pub fn busy(cause: impl Into<String>) -> Self {
+        Self::unavailable("busy", "Too much at once. Try again shortly.", cause)
+    }
+
+    /// The same problem with another time to come back, in whole seconds and at least one.
+    pub fn retry_after(self, rest: Duration) -> Self {
+        let seconds = rest.as_millis().div_ceil(1_000).max(1);
+        Self { retry_after_seconds: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
+    }
+
     /// A fault of ours.
     pub fn internal(cause: impl Into<String>) -> Self {
         let detail = "Something went wrong here. Quote the request id to support.";
@@ -159,7 +171,7 @@ impl From<StoreError> for Problem {
             StoreError::Conflict => {
                 Self::conflict("changed_meanwhile", "It was changed by somebody else meanwhile. Read it and try again.")
             }
-            StoreError::Busy(cause) => Self::unavailable("busy", "Too much at once. Try again shortly.", cause),
+            StoreError::Throttled(cause) | StoreError::Busy(cause) => Self::busy(cause),
             StoreError::Failed(cause) => Self::internal(cause),
             StoreError::Missing(missing) => missing.into(),
         }

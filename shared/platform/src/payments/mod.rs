@@ -10,6 +10,7 @@ use domain::payments::{Movement, Payment, ProviderDispute, ProviderRefund};
 use jiff::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Why a provider did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum GatewayError {
     /// No answer, or an answer that says nothing: it may or may not have been done. Look before acting again.
     #[error("the payment provider did not answer: {0}")]
     Unknown(String),
+    /// It was not asked, since it has failed again and again: nothing was done. It is asked again after this time.
+    #[error("the payment provider has failed again and again and is not asked for {0:?}")]
+    Resting(Duration),
     /// It was refused for good.
     #[error("the payment provider refused: {0}")]
     Refused(String),

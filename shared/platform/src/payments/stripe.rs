@@ -55,6 +55,7 @@ struct Intent {
 struct Refund {
     id: String,
     status: Option<String>,
+    failure_reason: Option<String>,
     amount: i64,
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
@@ -93,6 +94,9 @@ impl Stripe {
         key: Option<&str>,
     ) -> Result<T, CallError> {
         let request = self.request(method, path, form, key).await?;
+        if let Some(rest) = self.transport.rest(request.uri()) {
+            return Err(GatewayError::Resting(rest).into());
+        }
         let limit = Duration::from_secs(CALL_SECONDS_MAX);
         let reply = self.transport.send(request, limit).await.map_err(|error| GatewayError::Unknown(error.0))?;
         let status = reply.status();
@@ -272,9 +276,13 @@ impl PaymentGateway for Stripe {
 
 impl From<Refund> for ProviderRefund {
     fn from(refund: Refund) -> Self {
-        let failed = matches!(refund.status.as_deref(), Some("failed" | "canceled"));
-        let status = if failed { ProviderRefundStatus::Failed } else { ProviderRefundStatus::Accepted };
-        Self { id: refund.id, status, amount: refund.amount }
+        let status = match refund.status.as_deref() {
+            Some("failed" | "canceled") => ProviderRefundStatus::Failed,
+            Some("pending" | "requires_action") => ProviderRefundStatus::Pending,
+            _ => ProviderRefundStatus::Succeeded,
+        };
+        let gave_way = refund.failure_reason.as_deref() == Some("charge_for_pending_refund_disputed");
+        Self { id: refund.id, status, amount: refund.amount, gave_way }
     }
 }
 

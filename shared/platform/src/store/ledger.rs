@@ -55,8 +55,9 @@ impl Ledger {
         reply.items.unwrap_or_default().into_iter().map(from_item).collect()
     }
 
-    /// Entries of one shard of an event that were booked from `from` to before `to`, at most `most` of them; else
-    /// [`StoreError::Failed`]. Eventually consistent: what was written in the last second may be missing.
+    /// Entries of one shard of an event that were booked from `from` to before `to`, and those of disputes whenever they
+    /// were, at most `most` of them; else [`StoreError::Failed`]. Eventually consistent: what was written in the last
+    /// second may be missing.
     ///
     /// There is no index by time, since it would cost every sale another write. So this reads all that the shard ever
     /// held, half a read unit for each 4 KB (some twelve entries), and only the time of day is spared the network.
@@ -70,15 +71,21 @@ impl Ledger {
         let (mut entries, mut start) = (Vec::new(), None);
         loop {
             let request = self.0.client.query().table_name(self.0.table()?).set_exclusive_start_key(start);
-            let request = request.key_condition_expression("pk = :pk").filter_expression("#at >= :from AND #at < :to");
+            let request = request.key_condition_expression("pk = :pk");
+            let request =
+                request.filter_expression("(#at >= :from AND #at < :to) OR begins_with(#cause.#kind, :dispute)");
             let request = request.expression_attribute_names("#at", "at");
+            let request = request.expression_attribute_names("#cause", "cause");
+            let request = request.expression_attribute_names("#kind", "kind");
+            let request = request.expression_attribute_values(":dispute", text("dispute_"));
             let request = request.expression_attribute_values(":pk", text(partition(event, shard)));
             let request = request.expression_attribute_values(":from", text(to_the_second(from)));
             let request = request.expression_attribute_values(":to", text(to_the_second(after(to))));
             let reply = request.send().await.map_err(failure)?;
             for item in reply.items.unwrap_or_default() {
                 let entry: Entry = from_item(item)?;
-                entries.extend((from <= entry.at && entry.at < to).then_some(entry));
+                let is_wanted = (from <= entry.at && entry.at < to) || entry.is_of_dispute();
+                entries.extend(is_wanted.then_some(entry));
             }
             if entries.len() > most {
                 return Err(StoreError::Failed(format!("more than {most} entries in one stretch of time")));

@@ -33,8 +33,12 @@ pub enum StoreError {
     /// The condition of the write did not hold: somebody else wrote first.
     #[error("the item was changed meanwhile")]
     Conflict,
-    /// Throttled, in conflict with a transaction, or no answer: it may or may not have been done.
+    /// Throttled, or in the way of another write: the last attempt was not done. One before it may have been, where that
+    /// had no answer: look, before relying on it.
     #[error("the table is busy: {0}")]
+    Throttled(String),
+    /// No answer, or one that says nothing: it may or may not have been done, and may yet be.
+    #[error("the table does not answer: {0}")]
     Busy(String),
     #[error("the table failed: {0}")]
     Failed(String),
@@ -125,25 +129,24 @@ fn cancelled_for(reasons: &[CancellationReason]) -> StoreError {
     if codes.contains(&"ConditionalCheckFailed") {
         StoreError::Conflict
     } else if codes.iter().all(|code| passing.contains(code)) {
-        StoreError::Busy(codes.join(", "))
+        StoreError::Throttled(codes.join(", "))
     } else {
         StoreError::Failed(codes.join(", "))
     }
 }
 
 fn failure<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(error: SdkError<E, R>) -> StoreError {
-    let passing = [
+    let throttled = [
         "ThrottlingException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "TransactionConflictException",
-        "TransactionInProgressException",
-        "InternalServerError",
-        "ServiceUnavailable",
     ];
+    let unknown = ["TransactionInProgressException", "InternalServerError", "ServiceUnavailable"];
     match error.code() {
         Some("ConditionalCheckFailedException") => StoreError::Conflict,
-        Some(code) if passing.contains(&code) => StoreError::Busy(code.to_owned()),
+        Some(code) if throttled.contains(&code) => StoreError::Throttled(code.to_owned()),
+        Some(code) if unknown.contains(&code) => StoreError::Busy(code.to_owned()),
         Some(code) => StoreError::Failed(format!("{code}: {}", error.message().unwrap_or_default())),
         None => match error {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {

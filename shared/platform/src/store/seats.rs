@@ -141,7 +141,7 @@ impl Seats {
             let Err(row) = self.write(event, block, write).await? else { return Ok(()) };
             rest.retain(|(index, words)| word(&row, *index).is_some_and(|word| words.iter().any(|own| own == word)));
         }
-        Err(StoreError::Busy("a row changed faster than it could be released".into()))
+        Err(StoreError::Throttled("a row changed faster than it could be released".into()))
     }
 
     /// Keeps these free seats for the house, or (`forced`) held ones too; never sold ones. Gives those it could not.

@@ -58,6 +58,9 @@ fn tickets_and_journal_follow_what_the_provider_says() {
         (&[Lost], ChargedBack, -FEE, 0, 0),
         (&[Lost, Open], ChargedBack, -FEE, 0, 0),
         (&[Won, Open, Won], Valid, 2000 - FEE, 0, -2000),
+        // Given back after all: the money is ours, and the seats may be somebody else's by now.
+        (&[Open, Lost, Won], ChargedBack, 2000 - FEE, 0, -2000),
+        (&[Lost, Won, Lost], ChargedBack, 2000 - FEE, 0, -2000),
     ] {
         let (order, entries) = told(states);
         assert_eq!(tickets(&order), [ticket, ticket], "{states:?}");
@@ -113,13 +116,56 @@ fn a_refund_that_was_under_way_fails_and_waits_for_the_end() {
     let refunding = paid().request_refund(&event(EventStatus::Cancelled), &ask, at(2)).unwrap();
     let (order, _) = refunding.dispute_seen(&seen(DisputeState::Open), at(3)).unwrap();
     assert_eq!((order.step(None, at(4)), order.state), (Step::Refund(ask.id), OrderState::Refunding));
-    let (failed, reversal) = order.refund_failed(ask.id, at(4));
+    let (failed, reversal) = order.refund_failed(ask.id, true, at(4));
     assert_eq!((reversal, failed.due_at), (None, None));
     assert_eq!(failed.retry_refund(ask.id, at(5)).err(), Some(Refused::Disputed));
     let (won, _) = failed.dispute_seen(&seen(DisputeState::Won), at(6)).unwrap();
     let won = won.dispute_finished(&event(EventStatus::Cancelled), at(7)).unwrap();
-    assert_eq!(won.refunds.len(), 1, "the decision stands, and a person asks anew");
-    assert!(won.retry_refund(ask.id, at(8)).is_ok());
+    assert_eq!(won.refunds.len(), 1, "the decision stands, and is carried out");
+    assert_eq!((won.state, won.refunds[0].retries), (OrderState::Refunding, 1));
+    assert_eq!((won.step(None, at(8)), won.due_at.is_some()), (Step::Refund(ask.id), true));
+    let asked = What::RefundRequested { buyer: won.buyer, order: won.id, refund: ask.id };
+    assert_eq!(won.effects.last().map(|effect| &effect.what), Some(&asked));
+    let (done, _) = won.refund_done(ask.id, Some("re_2".into()), at(9));
+    assert_eq!((done.state, done.due_at), (OrderState::Refunded, None));
+}
+
+#[test]
+fn only_what_gave_way_is_asked_for_by_itself() {
+    let ask = RefundAsk::of_cancelled(paid().id, event(EventStatus::Cancelled).id);
+    let refunding = paid().request_refund(&event(EventStatus::Cancelled), &ask, at(2)).unwrap();
+    let (disputed, _) = refunding.dispute_seen(&seen(DisputeState::Open), at(3)).unwrap();
+    let (won, _) = disputed.dispute_seen(&seen(DisputeState::Won), at(4)).unwrap();
+    let won = won.dispute_finished(&event(EventStatus::Cancelled), at(5)).unwrap();
+    // A card that is closed stays closed; and the news that it gave way may come when all is over.
+    let (closed, _) = won.refund_failed(ask.id, false, at(6));
+    assert_eq!((closed.step(None, at(7)), closed.due_at), (Step::Nothing, None));
+    let (mut order, _) = won.refund_failed(ask.id, true, at(6));
+    assert_eq!((order.step(None, at(7)), order.due_at.is_some()), (Step::Refund(ask.id), true));
+    // Whatever a provider says, this comes to an end.
+    for n in 7.. {
+        if order.pending_refund().is_none() {
+            break;
+        }
+        assert!(n < 20, "it is asked for ever");
+        order = order.refund_failed(ask.id, true, at(n)).0;
+    }
+    assert_eq!(order.due_at, None);
+}
+
+#[test]
+fn a_loss_that_is_taken_back_is_for_a_person() {
+    let (lost, _) = told(&[DisputeState::Open, DisputeState::Lost]);
+    let (won, booked) = lost.dispute_seen(&seen(DisputeState::Won), at(6)).unwrap();
+    assert_eq!(booked.len(), 2, "the money, and that it is owed again");
+    let reversed = What::DisputeReversed { buyer: won.buyer, order: won.id, event: won.event };
+    assert!(won.effects.iter().any(|effect| effect.what == reversed));
+    assert_eq!((won.step(None, at(7)), won.due_at), (Step::Nothing, None));
+    // Before the loss was worked off, some of its seats may have been released all the same.
+    let (unfinished, _) = paid().dispute_seen(&seen(DisputeState::Lost), at(2)).unwrap();
+    let (won, _) = unfinished.dispute_seen(&seen(DisputeState::Won), at(3)).unwrap();
+    let won = won.dispute_finished(&event(EventStatus::Published), at(4)).unwrap();
+    assert_eq!(tickets(&won), [TicketState::ChargedBack; 2]);
 }
 
 #[test]
@@ -136,7 +182,7 @@ fn a_won_dispute_of_a_cancelled_event_goes_back() {
 #[test]
 fn a_capture_that_no_order_took_on_may_be_disputed() {
     let (lost, captured) = paying().settling().lost().unadopted(2000, at(1));
-    let (failed, _) = lost.refund_failed(lost.refunds[0].id, at(2));
+    let (failed, _) = lost.refund_failed(lost.refunds[0].id, true, at(2));
     let mut entries = vec![captured];
     let mut order = failed;
     for state in [DisputeState::Open, DisputeState::Lost] {
@@ -149,4 +195,8 @@ fn a_capture_that_no_order_took_on_may_be_disputed() {
     for (account, amount) in [(Account::Provider, -FEE), (Account::Unadopted, 0), (Account::Disputes, 0)] {
         assert_eq!(balance(&entries, account), amount, "{account:?}");
     }
+    // Whenever the bank gives it back, it is the buyer's.
+    let (won, _) = order.dispute_seen(&seen(DisputeState::Won), at(4)).unwrap();
+    assert_eq!(won.step(None, at(5)), Step::Refund(won.refunds[0].id));
+    assert!(won.due_at.is_some() && won.state == OrderState::Lost);
 }

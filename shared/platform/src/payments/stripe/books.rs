@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// Disputes of one payment that are looked at; networks allow one, few methods more.
 const DISPUTES_MAX: usize = 10;
+/// ISO 4217: "the code assigned for transactions where no currency is involved".
+const NO_CURRENCY: &str = "XXX";
 /// Movements of one page; Stripe gives no more.
 const PAGE_MOVEMENTS: usize = 100;
 
@@ -152,9 +154,11 @@ fn movement(listed: Listed) -> Result<Movement, GatewayError> {
         amount = amount_captured.unwrap_or(*own) * amount.signum();
         (fee, code) = (0, currency.clone());
     }
-    let unreadable = |what: &str| GatewayError::Unknown(format!("the movement {} has no {what} of ours", listed.id));
-    let currency = Currency::from_code(&code.to_uppercase()).ok_or_else(|| unreadable("currency"))?;
-    let at = Timestamp::from_second(listed.created).map_err(|_| unreadable("time"))?;
+    // What nobody here can have sold in, such as a payout's: to be counted, and no reason not to compare the rest.
+    let none = || Currency::from_code(NO_CURRENCY).expect("ISO 4217 has a code for none");
+    let currency = Currency::from_code(&code.to_uppercase()).unwrap_or_else(none);
+    let unreadable = |_| GatewayError::Unknown(format!("the movement {} has no time", listed.id));
+    let at = Timestamp::from_second(listed.created).map_err(unreadable)?;
     let money = Money::new(amount, currency);
     let (payment, source) = source.map_or((None, listed.id.clone()), |source| (source.payment_intent, source.id));
     Ok(Movement { id: listed.id, at, kind, source, money, fee, payment, owner })
@@ -187,6 +191,10 @@ mod tests {
             r#"{"id":"txn_3","created":1800000000,"type":"payout","amount":-9,"fee":0,"currency":"eur","source":"po_1"}"#,
         );
         assert_eq!(payout.kind, MovementKind::Other);
+        let strange = listed(
+            r#"{"id":"txn_4","created":1800000000,"type":"payout","amount":-9,"fee":0,"currency":"usdc","source":"po_1"}"#,
+        );
+        assert_eq!((strange.kind, strange.money.currency.code()), (MovementKind::Other, "XXX"));
     }
 
     #[test]

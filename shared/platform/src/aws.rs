@@ -1,0 +1,102 @@
+//! How every call to AWS is made: for how long, and how often.
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_smithy_http_client::tls;
+use std::time::Duration;
+
+/// Attempts of one call. The pauses between them are random, up to the first figure doubled each time, up to the second.
+const ATTEMPTS_MAX: u32 = 3;
+const PAUSE_MILLISECONDS: (u64, u64) = (50, 1_000);
+/// How long a connection, one attempt, and a call with all of its attempts may take. A call is given up before the
+/// shortest `Timeout` of a function that makes one (10 seconds), so that its caller can still say what happened.
+const CONNECT_SECONDS_MAX: u64 = 2;
+const ATTEMPT_SECONDS_MAX: u64 = 3;
+const CALL_SECONDS_MAX: u64 = 8;
+
+/// Tries again what was throttled or not answered, after a random pause. The client keeps a budget of such attempts, so
+/// that where most calls fail they are not made three times.
+pub fn retries() -> RetryConfig {
+    let (first, longest) = PAUSE_MILLISECONDS;
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS_MAX)
+        .with_initial_backoff(Duration::from_millis(first))
+        .with_max_backoff(Duration::from_millis(longest))
+}
+
+/// A call that takes longer has an unknown end. `slowness` times as long where the service is slower than AWS: 1 there.
+pub fn timeouts(slowness: u32) -> TimeoutConfig {
+    let seconds = |seconds| Duration::from_secs(seconds) * slowness;
+    TimeoutConfig::builder()
+        .connect_timeout(seconds(CONNECT_SECONDS_MAX))
+        .operation_attempt_timeout(seconds(ATTEMPT_SECONDS_MAX))
+        .operation_timeout(seconds(CALL_SECONDS_MAX))
+        .build()
+}
+
+/// What clients of AWS are made from: the region and credentials that this process is given.
+pub async fn sdk() -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_https();
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    sdk.retry_config(retries()).timeout_config(timeouts(1)).load().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Db, Orders, StoreError};
+    use aws_sdk_dynamodb::config::{Credentials, Region};
+    use aws_sdk_dynamodb::{Client, Config};
+    use domain::ids::{OrderId, UserId};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::time::Instant;
+
+    /// A table that answers a call only if `answers` says so of its number, and the client of it.
+    async fn table(answers: fn(u32) -> bool) -> (Client, Arc<AtomicU32>) {
+        let calls = Arc::<AtomicU32>::default();
+        let counted = calls.clone();
+        let service = axum::Router::new().fallback(async move || {
+            if !answers(counted.fetch_add(1, Ordering::SeqCst)) {
+                std::future::pending::<()>().await;
+            }
+            "{}"
+        });
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(format!("http://{address}"))
+            .region(Region::new("test"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .retry_config(retries())
+            .timeout_config(timeouts(1));
+        (Client::from_conf(config.build()), calls)
+    }
+
+    #[tokio::test]
+    async fn a_silent_table_is_asked_again_and_not_for_ever() {
+        let silent = async {
+            let (client, calls) = table(|_| false).await;
+            let started = Instant::now();
+            let orders = Orders(Db::new(client, Ok("Orders")));
+            let found = orders.get(UserId(1), OrderId(1));
+            assert!(matches!(found.await, Err(StoreError::Busy(_))));
+            assert!(started.elapsed() < Duration::from_secs(CALL_SECONDS_MAX + 1), "{:?}", started.elapsed());
+            assert_eq!(calls.load(Ordering::SeqCst), ATTEMPTS_MAX);
+        };
+        let hung_once = async {
+            let (client, calls) = table(|n| n > 0).await;
+            let orders = Orders(Db::new(client, Ok("Orders")));
+            let found = orders.get(UserId(1), OrderId(1));
+            assert!(found.await.is_ok_and(|found| found.is_none()));
+            assert_eq!(calls.load(Ordering::SeqCst), 2);
+        };
+        futures_util::future::join(silent, hung_once).await;
+    }
+}
