@@ -1,29 +1,32 @@
 //! `kill -9` in the middle of 200 purchases, with data on disk: what was answered is there at the next start, what was
 //! captured has its tickets, and what was not paid is free again when its hold ends.
 
-use boxoffice::host::{Code, Functions, Reply as Invoked, Starts};
-use boxoffice::secrets::LocalSecrets;
 use boxoffice::{Data, Options};
 use domain::orders::{OrderState, TicketState};
-use platform::{App, Clock, Rng};
+use platform::{App, Clock};
 use serde_json::{Value, json};
-use std::fs::File;
 use std::future::Future;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::{Api, Audit, Reply, TestApp, User, id, seat};
+use tests::program::{Directory, Victim, free_address, orders_on_disk};
+use tests::{Api, Reply, TestApp, User, id, seat};
+use tokio::sync::watch;
 
 const PURCHASES: usize = 200;
 const BUYERS: usize = 20;
 /// Seats of a row; a purchase takes two neighbours.
 const ROW_SEATS: usize = 20;
-/// Orders of each open state that the kill has to find, and that are waited for before it, since some go on meanwhile.
-const EACH_MIN: usize = 10;
-const EACH_WANTED: usize = 14;
+/// So many purchases stay held, and so many stay started, until the kill: however slow the machine is, it finds them.
+const STAY_HELD: usize = 14;
+const STAY_PAYING: usize = 14;
+/// So many are confirmed together when all others are where they are to be: then many are settling at once.
+const CONFIRMED_LAST: usize = 60;
 const PAID_WANTED: usize = 10;
+/// Settling orders that are waited for before the kill: some go on meanwhile. A slow machine has them one after the other, and
+/// never so many, so that after some seconds one is enough.
+const SETTLING_WANTED: usize = 14;
+const SETTLING_WANTED_SECONDS: u64 = 3;
 /// Holds every answer of the provider back, so that many orders are at it at once.
 const PROVIDER_DELAY_MILLISECONDS: u64 = 1_000;
 /// Purchases begin so far apart, and buyers think twice for up to so long.
@@ -65,27 +68,26 @@ type Purchases = Arc<Mutex<Vec<Purchase>>>;
 #[test]
 fn a_killed_box_office_keeps_what_it_answered_and_finishes_what_it_began() {
     let started = Instant::now();
-    let directory = Directory::new();
+    let directory = Directory::new("crash");
     let data = directory.0.join("data");
     let stage = alone(prepare(data.clone()));
     let address = free_address();
 
     let purchases = alone(async {
-        let program =
-            Program::start(&data, &address, &["--sandbox-delay-ms", &PROVIDER_DELAY_MILLISECONDS.to_string()]);
+        let program = Victim::start(&data, &address, &["--sandbox-delay-ms", &PROVIDER_DELAY_MILLISECONDS.to_string()]);
         sell_until_killed(program, &stage).await
     });
     let died = started.elapsed();
-    check_states(&data, &directory.0.join("copy"));
+    let settling = check_states(&data);
 
     alone(async {
-        let program = Program::start(&data, &address, &[]);
-        check_answered(&program.api(&stage), &stage, &purchases).await;
-        finish_payments(&program, &stage, &data, &purchases).await;
+        let program = Victim::start(&data, &address, &[]);
+        check_answered(&stage.api(&program), &stage, &purchases).await;
+        finish_payments(&program, &stage, &purchases, settling).await;
     });
     alone(async {
-        let program = Program::start(&data, &address, &["--clock-shift", &SHIFT_SECONDS.to_string()]);
-        let api = program.api(&stage);
+        let program = Victim::start(&data, &address, &["--clock-shift", &SHIFT_SECONDS.to_string()]);
+        let api = stage.api(&program);
         wait_for("every order is at rest", async || open_orders(&api, &stage).await.is_empty()).await;
         check_free(&api, &stage).await;
     });
@@ -104,6 +106,12 @@ struct Stage {
     buyers: Vec<User>,
     /// Signs tokens with the keys that are kept with the data.
     signer: App,
+}
+
+impl Stage {
+    fn api(&self, program: &Victim) -> Api {
+        Api::new(&program.url, Some(self.signer.clone()))
+    }
 }
 
 async fn prepare(data: PathBuf) -> Stage {
@@ -128,14 +136,15 @@ async fn prepare(data: PathBuf) -> Stage {
 }
 
 /// Lets all buyers go through their purchases, and kills the box office in the middle of it.
-async fn sell_until_killed(mut program: Program, stage: &Stage) -> Vec<Purchase> {
+async fn sell_until_killed(mut program: Victim, stage: &Stage) -> Vec<Purchase> {
     let purchases: Purchases = Arc::new(Mutex::new(vec![Purchase::default(); PURCHASES]));
-    let key = program.publishable_key();
+    let key = program.secrets().stripe_publishable_key;
+    let (gate, opened) = watch::channel(false);
     let tasks: Vec<_> = (0..PURCHASES)
         .map(|nth| {
-            let (api, buyer) = (program.api(stage), stage.buyers[nth % BUYERS].clone());
-            let purchase = buy(api, key.clone(), buyer, stage.event.clone(), nth, purchases.clone());
-            tokio::spawn(purchase)
+            let buyer = stage.buyers[nth % BUYERS].clone();
+            let visit = Visit { api: stage.api(&program), key: key.clone(), buyer, nth, opened: opened.clone() };
+            tokio::spawn(visit.buy(stage.event.clone(), purchases.clone()))
         })
         .collect();
     let count = |wanted: &dyn Fn(&Phase) -> bool| {
@@ -143,13 +152,23 @@ async fn sell_until_killed(mut program: Program, stage: &Stage) -> Vec<Purchase>
         purchases.iter().filter(|purchase| wanted(&purchase.phase)).count()
     };
     let is = |name: &'static str| move |phase: &Phase| matches!(phase, Phase::Confirmed { status } if status == name);
-    wait_for("enough orders are in each state", async || {
+    let goes_on = || {
         let ended = tasks.iter().filter(|task| task.is_finished()).count();
         assert!(ended <= count(&is("paid")), "a purchase ended before it was paid");
-        count(&|phase| *phase == Phase::Held) >= EACH_WANTED
-            && count(&|phase| *phase == Phase::Paying) >= EACH_WANTED
-            && count(&is("settling")) >= EACH_WANTED
+    };
+    wait_for("the purchases that stay are held or started, and some are paid", async || {
+        goes_on();
+        count(&|phase| *phase == Phase::Held) >= STAY_HELD
+            && count(&|phase| *phase == Phase::Paying) >= STAY_PAYING + CONFIRMED_LAST
             && count(&is("paid")) >= PAID_WANTED
+    })
+    .await;
+    gate.send_replace(true);
+    let confirmed = Instant::now();
+    wait_for("orders are settling", async || {
+        goes_on();
+        let is_slow = confirmed.elapsed().as_secs() >= SETTLING_WANTED_SECONDS;
+        count(&is("settling")) >= if is_slow { 1 } else { SETTLING_WANTED }
     })
     .await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
@@ -164,78 +183,81 @@ fn count_paid(purchases: &[Purchase]) -> usize {
     purchases.iter().filter(|purchase| purchase.phase == Phase::Confirmed { status: "paid".to_owned() }).count()
 }
 
-/// One purchase: hold two seats, think, start to pay, think, confirm, look until it is paid.
-async fn buy(api: Api, publishable_key: String, buyer: User, event: String, nth: usize, purchases: Purchases) {
-    let think = |salt: u64| Duration::from_millis((nth as u64 * salt) % THINK_MILLISECONDS_MAX);
-    let note = |change: &dyn Fn(&mut Purchase)| change(&mut purchases.lock().expect("no panic holds this lock")[nth]);
-    tokio::time::sleep(Duration::from_millis(nth as u64 * BEGIN_EVERY_MILLISECONDS)).await;
-    let (row, first) = (nth * 2 / ROW_SEATS, nth * 2 % ROW_SEATS + 1);
-    let seats = vec![seat("A", row, first), seat("A", row, first + 1)];
-    let ask = json!({ "event_id": event, "seats": seats });
-    let order = api.post_with_key(&buyer, "/orders", &format!("purchase {nth}"), &ask).await.expect(201);
-    let order = id(&order).to_owned();
-    note(&|purchase| {
-        (purchase.order, purchase.seats, purchase.phase) = (Some(order.clone()), seats.clone(), Phase::Held)
-    });
-    tokio::time::sleep(think(7_919)).await;
-    note(&|purchase| purchase.phase = Phase::Between);
-    let path = format!("/orders/{order}/payment");
-    let payment = api.post_with_key(&buyer, &path, &format!("pay {nth}"), &Value::Null).await.expect(201);
-    note(&|purchase| purchase.phase = Phase::Paying);
-    tokio::time::sleep(think(6_151)).await;
-    note(&|purchase| purchase.phase = Phase::Between);
-    let text = |name: &str| payment[name].as_str().unwrap_or_default().to_owned();
-    let confirm = format!("{}/v1/payment_intents/{}/confirm", text("api_base"), text("payment_id"));
-    let form = [("client_secret", text("client_secret")), ("payment_method", "pm_card_visa".to_owned())];
-    let confirm = api.http().post(confirm).basic_auth(&publishable_key, Some("")).form(&form);
-    assert!(confirm.send().await.expect("the provider answers").status().is_success());
-    loop {
-        let shown = api.get(&buyer, &format!("/orders/{order}")).await.expect(200);
-        let status = shown["status"].as_str().unwrap_or_default().to_owned();
-        note(&|purchase| purchase.phase = Phase::Confirmed { status: status.clone() });
-        if status == "paid" {
-            return;
+/// One purchase of one buyer.
+struct Visit {
+    api: Api,
+    /// The provider's publishable key.
+    key: String,
+    buyer: User,
+    nth: usize,
+    /// Those who confirm last wait for it.
+    opened: watch::Receiver<bool>,
+}
+
+impl Visit {
+    /// Holds two seats, thinks, starts to pay, thinks, confirms, looks until it is paid.
+    async fn buy(mut self, event: String, purchases: Purchases) {
+        let (nth, api, buyer) = (self.nth, &self.api, &self.buyer);
+        let think = |salt: u64| Duration::from_millis((nth as u64 * salt) % THINK_MILLISECONDS_MAX);
+        let note =
+            |change: &dyn Fn(&mut Purchase)| change(&mut purchases.lock().expect("no panic holds this lock")[nth]);
+        tokio::time::sleep(Duration::from_millis(nth as u64 * BEGIN_EVERY_MILLISECONDS)).await;
+        let (row, first) = (nth * 2 / ROW_SEATS, nth * 2 % ROW_SEATS + 1);
+        let seats = vec![seat("A", row, first), seat("A", row, first + 1)];
+        let ask = json!({ "event_id": event, "seats": seats });
+        let order = api.post_with_key(buyer, "/orders", &format!("purchase {nth}"), &ask).await.expect(201);
+        let order = id(&order).to_owned();
+        note(&|purchase| {
+            (purchase.order, purchase.seats, purchase.phase) = (Some(order.clone()), seats.clone(), Phase::Held)
+        });
+        if nth < STAY_HELD {
+            std::future::pending::<()>().await;
         }
-        tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
+        tokio::time::sleep(think(7_919)).await;
+        note(&|purchase| purchase.phase = Phase::Between);
+        let path = format!("/orders/{order}/payment");
+        let payment = api.post_with_key(buyer, &path, &format!("pay {nth}"), &Value::Null).await.expect(201);
+        note(&|purchase| purchase.phase = Phase::Paying);
+        if nth < STAY_HELD + STAY_PAYING {
+            std::future::pending::<()>().await;
+        }
+        if nth < STAY_HELD + STAY_PAYING + CONFIRMED_LAST {
+            // An error means that the sender is gone, and the test over.
+            let _ = self.opened.wait_for(|opened| *opened).await;
+        } else {
+            tokio::time::sleep(think(6_151)).await;
+        }
+        note(&|purchase| purchase.phase = Phase::Between);
+        self.confirm(&payment).await;
+        loop {
+            let shown = self.api.get(&self.buyer, &format!("/orders/{order}")).await.expect(200);
+            let status = shown["status"].as_str().unwrap_or_default().to_owned();
+            note(&|purchase| purchase.phase = Phase::Confirmed { status: status.clone() });
+            if status == "paid" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
+        }
+    }
+
+    async fn confirm(&self, payment: &Value) {
+        let text = |name: &str| payment[name].as_str().unwrap_or_default().to_owned();
+        let confirm = format!("{}/v1/payment_intents/{}/confirm", text("api_base"), text("payment_id"));
+        let form = [("client_secret", text("client_secret")), ("payment_method", "pm_card_visa".to_owned())];
+        let confirm = self.api.http().post(confirm).basic_auth(&self.key, Some("")).form(&form);
+        assert!(confirm.send().await.expect("the provider answers").status().is_success());
     }
 }
 
-/// Counts the orders in each state, in a copy of the data where no message is worked on.
-fn check_states(data: &Path, copy: &Path) {
-    std::fs::create_dir(copy).expect("the directory is ours");
-    for file in std::fs::read_dir(data).expect("the data is there") {
-        let file = file.expect("the data is there");
-        std::fs::copy(file.path(), copy.join(file.file_name())).expect("there is room");
-    }
-    let options =
-        Options { data: Data::Dir(copy.to_owned()), schedules: false, code: Arc::new(Idle), ..Options::default() };
-    let orders = alone(async { Audit::read(&TestApp::start_with(options).await).await }).orders;
+/// Counts the orders in each state. Returns how many were settling.
+fn check_states(data: &Path) -> usize {
+    let orders = orders_on_disk(data);
     let count = |state: OrderState| orders.iter().filter(|order| order.state == state).count();
     let (held, paying, settling) = (count(OrderState::Held), count(OrderState::Paying), count(OrderState::Settling));
     let paid = count(OrderState::Paid);
     println!("crash: on disk {held} held, {paying} paying, {settling} settling, {paid} paid");
-    assert!([held, paying, settling].iter().all(|&count| count >= EACH_MIN), "too few orders were half-way");
-}
-
-/// The functions, but those that no buyer calls never come to an end.
-struct Idle;
-
-impl Code for Idle {
-    fn kind(&self, handler: &str) -> Option<Starts> {
-        Functions.kind(handler)
-    }
-
-    fn router(&self, handler: &str, app: App) -> Option<axum::Router> {
-        Functions.router(handler, app)
-    }
-
-    fn openapi(&self, app: &App) -> Option<String> {
-        Functions.openapi(app)
-    }
-
-    fn invoke(&self, _: &str, _: App, _: Value) -> Invoked {
-        Box::pin(std::future::pending())
-    }
+    assert!(held >= STAY_HELD && paying >= STAY_PAYING && settling > 0, "too few orders were half-way");
+    settling
 }
 
 /// Every order that was answered is there, not less far than its buyer was told; nobody else can have its seats.
@@ -255,9 +277,8 @@ async fn check_answered(api: &Api, stage: &Stage, purchases: &[Purchase]) {
 }
 
 /// What was set aside at the provider is captured, and each capture has its tickets. Nobody has to do anything for it.
-async fn finish_payments(program: &Program, stage: &Stage, data: &Path, purchases: &[Purchase]) {
-    let secret = LocalSecrets::open(&data.join("secrets.json")).expect("they are kept").stripe_secret;
-    let api = program.api(stage);
+async fn finish_payments(program: &Victim, stage: &Stage, purchases: &[Purchase], settling: usize) {
+    let (secret, api) = (program.secrets().stripe_secret, stage.api(program));
     let settles = async || {
         let intents = intents(&api, &program.payments, &secret).await;
         let settling = all_orders(&api, stage).await.into_iter().filter(|(_, order)| order["status"] == "settling");
@@ -282,7 +303,7 @@ async fn finish_payments(program: &Program, stage: &Stage, data: &Path, purchase
     assert_eq!(paid, captured.len(), "tickets are for captures only");
     let before = count_paid(purchases);
     println!("crash: {paid} captured and ticketed after the restart, {before} of them known to be before it");
-    assert!(paid >= before + EACH_MIN, "what was settling is paid");
+    assert!(paid >= before + settling, "what was settling is paid");
 }
 
 /// The provider's payments, all pages of them.
@@ -327,7 +348,7 @@ async fn check_free(api: &Api, stage: &Stage) {
             order["seats"].as_array().expect("an order has seats").iter().map(name).collect::<Vec<_>>()
         })
         .collect();
-    assert!(seats.len() >= 2 * 2 * EACH_MIN, "the orders that were held or being paid have expired");
+    assert!(seats.len() >= 2 * (STAY_HELD + STAY_PAYING), "the orders that were held or being paid have expired");
     println!("crash: {} seats of unpaid orders are free again", seats.len());
     let other = User::new(domain::ids::UserId(0x08), vec![domain::access::Role::Buyer]);
     for some in seats.chunks(ORDER_SEATS) {
@@ -358,72 +379,6 @@ async fn check_books(data: PathBuf, purchases: Vec<Purchase>) {
     }
 }
 
-/// The `boxoffice` program, running. It is killed when this is dropped.
-struct Program {
-    child: Child,
-    url: String,
-    /// Where the payment provider's sandbox answers.
-    payments: String,
-    data: PathBuf,
-}
-
-impl Program {
-    /// Starts it, and waits until it says where it answers.
-    fn start(data: &Path, address: &str, more: &[&str]) -> Self {
-        let test = std::env::current_exe().expect("the test is a file");
-        let directory = test.parent().and_then(Path::parent).expect("it is in target/<profile>/deps");
-        let binary = directory.join(format!("boxoffice{}", std::env::consts::EXE_SUFFIX));
-        assert!(binary.is_file(), "{} is not there: cargo test --workspace builds it", binary.display());
-        let log =
-            File::options().create(true).append(true).open(data.with_extension("log")).expect("the directory is ours");
-        let mut command = Command::new(binary);
-        command.args(["serve", "--no-demo", "--listen", address, "--data"]).arg(data).args(more);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let child = command.spawn().expect("the program starts");
-        let mut program = Self { child, url: String::new(), payments: String::new(), data: data.to_owned() };
-        let mut lines = BufReader::new(program.child.stdout.take().expect("it is piped")).lines();
-        let mut urls = Vec::new();
-        // The last line says how to stop.
-        for line in lines.by_ref() {
-            let line = line.expect("the program writes text");
-            urls.extend(line.split_whitespace().filter(|word| word.starts_with("http://")).map(str::to_owned));
-            let first = line.split_whitespace().next();
-            if first == Some("Payments") {
-                program.payments = urls.last().expect("the line has an address").clone();
-            }
-            if first == Some("Stop") {
-                break;
-            }
-        }
-        let log = || std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
-        program.url = urls.first().unwrap_or_else(|| panic!("the program did not start:\n{}", log())).clone();
-        program
-    }
-
-    fn api(&self, stage: &Stage) -> Api {
-        Api::new(&self.url, Some(stage.signer.clone()))
-    }
-
-    fn publishable_key(&self) -> String {
-        LocalSecrets::open(&self.data.join("secrets.json")).expect("they are kept").stripe_publishable_key
-    }
-
-    /// `kill -9`, and takes its end to notice.
-    fn kill(&mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it is ours");
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default());
-        }
-    }
-}
-
 async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
@@ -432,31 +387,5 @@ async fn wait_for(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             "after {WAIT_SECONDS_MAX} s not yet: {what}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// An address on this machine that nobody uses just now.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("there are ports");
-    listener.local_addr().expect("it listens").to_string()
-}
-
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let name = u64::from_be_bytes(Rng::System.bytes());
-        let path = std::env::temp_dir().join(format!("crash-{name:016x}"));
-        std::fs::create_dir(&path).expect("there is room");
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} stays behind: {error}", self.0.display());
-        }
     }
 }

@@ -9,6 +9,9 @@ Usage: cargo run --release -p load -- [options]
   --clients N   buyers at a time, each with a connection and an account of their own (64)
   --holds N     orders that are only held, and then given up (10000)
   --refunds N   paid orders that are given back; at most --orders (2500)
+  --soak TIME   instead: everything at once at 40 buyers a second for so long (600, 10m), with data on disk, while
+                one call in a hundred to the tables and to the payment provider goes wrong
+  --kills N     instead: kills the boxoffice program beside this one N times with data on disk, under load
   -h, --help    print this
 
 The box office runs in a child process; both share this machine. For each operation the table shows:
@@ -27,26 +30,44 @@ at the provider with the publishable key, and GET /orders/{id} until it is paid.
 in the CPU; in calls and RU they are not, since how often a page asks is its own choice: they are given below the table.
 
 At the end every buyer's tickets and the provider's captures are counted. If a seat was sold twice, or a sum differs,
-the program says so and fails.
+the program says so and fails. --soak and --kills read all tables and the provider's books for that; the first also
+fails if memory grows by more than the provider's books, the second if anything that was answered is not there.
 ";
 
+use std::path::PathBuf;
+
+const SECONDS_PER_MINUTE: usize = 60;
 const CLIENTS_MAX: usize = 1_000;
 const ORDERS_MAX: usize = 1_000_000;
+const KILLS_MAX: usize = 10_000;
+const SOAK_SECONDS_MAX: usize = 86_400;
 
 /// What was asked for.
 pub enum Command {
     Help,
     Run(Plan),
+    /// Seconds.
+    Soak(u64),
+    Kills(usize),
+    /// To open the provider's books in this file: only this program asks itself for it.
+    Books(PathBuf),
     /// To be the box office: only this program asks itself for it.
     Serve,
 }
 
 /// How much load.
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub orders: usize,
     pub clients: usize,
     pub holds: usize,
     pub refunds: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { orders: 10_000, clients: 64, holds: 10_000, refunds: 2_500 }
+    }
 }
 
 /// Reads the arguments after the program's name. The error is for the person who typed them.
@@ -55,7 +76,11 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     if args.peek().is_some_and(|first| first == crate::server::SERVE) {
         return Ok(Command::Serve);
     }
-    let mut plan = Plan { orders: 10_000, clients: 64, holds: 10_000, refunds: 2_500 };
+    if args.next_if(|first| first == crate::memory::BOOKS).is_some() {
+        return args.next().map(|file| Command::Books(file.into())).ok_or_else(|| "which books?".to_owned());
+    }
+    let mut plan = Plan::default();
+    let mut instead = None;
     while let Some(arg) = args.next() {
         let (flag, attached) = match arg.split_once('=') {
             Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
@@ -63,7 +88,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
         };
         let mut number = |most: usize| -> Result<usize, String> {
             let text = attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a number"))?;
-            let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+            let (digits, unit) = match text.strip_suffix('m').filter(|_| flag == "--soak") {
+                Some(minutes) => (minutes, SECONDS_PER_MINUTE),
+                None => (text.as_str(), 1),
+            };
+            let number = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+            let number = number.filter(|number| (1..=most).contains(number));
             number.ok_or(format!("{flag} {text}: that is no number from 1 to {most}"))
         };
         match flag.as_str() {
@@ -71,12 +101,14 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
             "--clients" => plan.clients = number(CLIENTS_MAX)?,
             "--holds" => plan.holds = number(ORDERS_MAX)?,
             "--refunds" => plan.refunds = number(ORDERS_MAX)?,
+            "--soak" => instead = Some(Command::Soak(number(SOAK_SECONDS_MAX)? as u64)),
+            "--kills" => instead = Some(Command::Kills(number(KILLS_MAX)?)),
             "-h" | "--help" => return Ok(Command::Help),
             _ => return Err(format!("{flag} is not understood")),
         }
     }
     plan.refunds = plan.refunds.min(plan.orders);
-    Ok(Command::Run(plan))
+    Ok(instead.unwrap_or(Command::Run(plan)))
 }
 
 #[cfg(test)]
@@ -100,6 +132,11 @@ mod tests {
         check("--orders", Some("needs a number"));
         check("--orders 0", Some("no number from 1"));
         check("--clients many", Some("no number"));
+        check("--soak 10m", None);
+        check("--soak=600", None);
+        check("--soak 10h", Some("no number"));
+        check("--kills 50", None);
+        check("--kills 5m", Some("no number"));
         check("--fast", Some("--fast is not understood"));
     }
 }

@@ -139,6 +139,15 @@ impl House {
         Ok(self.order(event, &[left, right]))
     }
 
+    /// Two seats by their number, whether or not somebody has them: the body of an order, and their names.
+    pub fn pair_at(&self, number: usize) -> Result<(Value, [SeatName; 2]), Failed> {
+        let pairs = self.pairs.borrow();
+        let pair = pairs.get(number).cloned();
+        let (event, left, right) = pair.ok_or_else(|| Failed::Because("all seats are sold".to_owned()))?;
+        let seats = [left, right];
+        Ok((serde_json::from_str(&self.order(event, &seats))?, seats))
+    }
+
     /// Two seats of one event.
     pub fn pair_of(&self, event: usize) -> Result<Pair, Failed> {
         let mut pairs = self.pairs.borrow_mut();

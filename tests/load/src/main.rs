@@ -10,16 +10,24 @@
 //! | `bench`, `table` | driving operations and measuring them; printing |
 //! | `phases` | what is measured |
 //! | `check` | the count at the end, from tickets and captures |
+//! | `shop` | buyers who do everything, and come again when nobody answers |
+//! | `soak`, `wires`, `memory` | minutes of that, over wires that fail; what it takes |
+//! | `kills` | the program killed under them, again and again |
 
 mod args;
 mod bench;
 mod check;
 mod hall;
 mod http;
+mod kills;
+mod memory;
 mod people;
 mod phases;
 mod server;
+mod shop;
+mod soak;
 mod table;
+mod wires;
 
 use args::{Command, Plan};
 use bench::Bench;
@@ -54,6 +62,9 @@ pub enum Failed {
 fn main() -> ExitCode {
     let result = match args::parse(std::env::args().skip(1)) {
         Ok(Command::Serve) => server::serve(),
+        Ok(Command::Books(file)) => memory::open_books(&file),
+        Ok(Command::Soak(seconds)) => allow_files().and_then(|()| soak::run(seconds)),
+        Ok(Command::Kills(kills)) => allow_files().and_then(|()| kills::run(kills)),
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             Ok(())
@@ -102,6 +113,13 @@ async fn run(plan: &Plan) -> Result<(), Failed> {
     phases::fights(&mut bench, &house, &people, &started.payments_url, &mut sales, plan).await?;
     table::print(&bench.rows);
     check::check(&started, &people, &sales).await
+}
+
+/// Logs to the standard error what `RUST_LOG` says, or this.
+fn log(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// Raises the limit of open files, for the box office too: where shells set it to 1,024, a thousand clients are too many.

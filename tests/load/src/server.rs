@@ -74,9 +74,7 @@ pub async fn used(connection: &mut Connection) -> Result<Used, Failed> {
 
 /// Is the box office until its input ends.
 pub fn serve() -> Result<(), Failed> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_DEFAULT));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    crate::log(LOG_DEFAULT);
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("worker").enable_all().build()?;
     let because = |error: boxoffice::Error| Failed::Because(error.to_string());
     let running = runtime.block_on(async {
@@ -101,7 +99,7 @@ pub fn serve() -> Result<(), Failed> {
 }
 
 /// Makes the first administrator, whom nobody can make over HTTP.
-async fn appoint(running: &boxoffice::Running) -> Result<(String, String), Failed> {
+pub async fn appoint(running: &boxoffice::Running) -> Result<(String, String), Failed> {
     let app = running.app("register").map_err(|error| Failed::Because(error.to_string()))?;
     let (email, password) = ("admin@load.test".to_owned(), app.new_request_id());
     let hash = password::hash(&app, password.clone()).await;
