@@ -16,7 +16,7 @@ const HELP: &str = "simulation [--seeds N] [--from SEED] [--threads N]   random 
 simulation --seed SEED                              one run, with its trace
 simulation faults                                   every fault at every call of every happy path
 simulation interleavings [--depth N] [--runs N]     every order of two buyers' calls on the same seats
-simulation mutants [--seeds N]                      each condition lost in turn must be found out";
+simulation mutants [--seeds N] [--only TEXT]             each condition lost in turn must be found out";
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::OFF).init();
@@ -26,13 +26,17 @@ fn main() -> ExitCode {
         let at = args.iter().position(|arg| arg == name);
         at.map_or(Some(default), |at| args.get(at + 1)?.parse().ok())
     };
+    let text = |name: &str| {
+        let at = args.iter().position(|arg| arg == name);
+        at.and_then(|at| args.get(at + 1)).map_or("", String::as_str)
+    };
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let (seeds, from, threads, depth) =
         (number("--seeds", 1_000), number("--from", 1), number("--threads", cores), number("--depth", 1_000));
     let Some(runs) = number("--runs", 1_000_000) else { return help() };
     let (Some(seeds), Some(from), Some(threads), Some(depth)) = (seeds, from, threads, depth) else { return help() };
     let held = match args.first().map(String::as_str) {
-        Some("mutants") => mutants(seeds.max(MUTANT_SEEDS_MIN), threads),
+        Some("mutants") => mutants(seeds.max(MUTANT_SEEDS_MIN), threads, text("--only")),
         Some("faults") => faults(),
         Some("interleavings") => interleavings(depth, runs),
         Some("--seed") => match number("--seed", 0) {
@@ -151,10 +155,10 @@ fn interleavings(depth: u64, runs: u64) -> bool {
     held
 }
 
-fn mutants(seeds: u64, threads: u64) -> bool {
+fn mutants(seeds: u64, threads: u64, only: &str) -> bool {
     let mut all_found = true;
     println!("| lost | found out by | what was wrong |\n|---|---|---|");
-    for mutant in MUTANTS {
+    for mutant in MUTANTS.iter().filter(|mutant| mutant.name.contains(only)) {
         match hunt(mutant, seeds, threads) {
             Some((seed, report)) => {
                 let wrong = report.wrong.first().map_or("", String::as_str);

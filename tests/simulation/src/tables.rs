@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How many writes of all tables a stale read may be behind.
+/// How many writes of its table a stale read may be behind.
 const LAG_WRITES_MAX: usize = 4;
 /// How long a call takes that is too slow for whoever made it.
 const SLOW_SECONDS: u64 = 60;
@@ -95,17 +95,19 @@ impl Tables {
             let get = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
             let item = self.run("GetItem", &get).1.get("Item").cloned();
             let mut before = self.0.before.lock().expect("no panic holds this lock");
-            before.push_back(Before { table, key, item });
-            if before.len() > LAG_WRITES_MAX {
-                before.pop_front();
+            if before.iter().filter(|old| old.table == table).count() >= LAG_WRITES_MAX
+                && let Some(oldest) = before.iter().position(|old| old.table == table)
+            {
+                before.remove(oldest);
             }
+            before.push_back(Before { table, key, item });
         }
     }
 
     /// A read's answer as it would have been before the last writes, `writes` of them at most.
     fn lag(&self, body: &Value, mut reply: Value, writes: usize) -> Value {
         let before = self.0.before.lock().expect("no panic holds this lock");
-        let before = before.iter().rev().take(writes).filter(|old| body["TableName"] == old.table.as_str());
+        let before = before.iter().rev().filter(|old| body["TableName"] == old.table.as_str()).take(writes);
         if !body["Key"].is_null() {
             for old in before.filter(|old| old.key["pk"] == body["Key"]["pk"] && old.key["sk"] == body["Key"]["sk"]) {
                 reply = old.item.as_ref().map_or(json!({}), |item| json!({ "Item": item }));
