@@ -63,7 +63,7 @@ async fn latest_reports(app: &App, last: Date) -> Result<BTreeMap<Date, Report>,
     let oldest = last.saturating_sub(DAYS_MAX.days());
     let (mut latest, mut cursor) = (BTreeMap::new(), None);
     for _ in 0..REPORT_PAGES_MAX {
-        let (page, next) = app.desk.reports(cursor, PAGE_REPORTS).await.map_err(into_error)?;
+        let (page, next) = app.desk.reports(cursor, PAGE_REPORTS).await?;
         for report in page {
             // The latest day comes first, and of each day the latest run.
             latest.entry(report.day).or_insert(report);
@@ -96,7 +96,7 @@ fn awaited(reports: &BTreeMap<Date, Report>) -> BTreeMap<Thing, Owner> {
 async fn movements(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Movement>, Error> {
     let (mut movements, mut cursor): (Vec<Movement>, Option<String>) = (Vec::new(), None);
     loop {
-        let page = app.gateway.movements(from, to, cursor.as_deref()).await.map_err(into_error)?;
+        let page = app.gateway.movements(from, to, cursor.as_deref()).await?;
         movements.extend(page.movements);
         check_limit(movements.len(), MOVEMENTS_MAX, "movements")?;
         cursor = page.next;
@@ -114,7 +114,7 @@ async fn movements(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Move
 async fn journal(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Entry>, Error> {
     let mut shards = Vec::new();
     for month in months(from, to) {
-        let events = app.recent_month(&month).await.map_err(into_error)?;
+        let events = app.recent_month(&month).await?;
         check_limit(events.len(), MONTH_EVENTS_MAX - 1, "events of a month")?;
         shards.extend(events.iter().flat_map(|event| (0..LEDGER_SHARDS).map(|shard| (event.id, shard))));
     }
@@ -126,7 +126,7 @@ async fn journal(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Entry>
         .buffered(SHARDS_AT_ONCE_MAX);
     let mut entries = Vec::new();
     while let Some(read) = reads.next().await {
-        entries.extend(read.map_err(into_error)?);
+        entries.extend(read?);
         check_limit(entries.len(), ENTRIES_MAX, "entries")?;
     }
     Ok(entries)
@@ -202,8 +202,8 @@ async fn reconcile(
         commands.extend(looked.command.map(|command| command.message(0)));
     }
     if !commands.is_empty() {
-        let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
-        app.clients.bus.send(queue, commands).await.map_err(into_error)?;
+        let queue = app.config.get("PAYMENTS_QUEUE_URL")?;
+        app.clients.bus.send(queue, commands).await?;
     }
     unlooked += awaiting.len().saturating_sub(AWAITED_MAX);
     awaiting.truncate(AWAITED_MAX);
@@ -287,7 +287,7 @@ fn log(day: &Day, findings: &[Finding]) {
 /// One thing, as the order, the journal and the provider have it now: findings, and what may heal them.
 async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Error> {
     let order = match owner(app, &left).await? {
-        Some((buyer, order)) => app.orders.get(buyer, order).await.map_err(into_error)?,
+        Some((buyer, order)) => app.orders.get(buyer, order).await?,
         None => None,
     };
     let Some(order) = order else {
@@ -296,7 +296,7 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Err
         let findings = moved.chain(left.entries.iter().map(|entry| of_entry(entry, note))).collect();
         return Ok(Looked { findings, ..Looked::default() });
     };
-    let entries = app.ledger.of_order(order.event, order.id).await.map_err(into_error)?;
+    let entries = app.ledger.of_order(order.event, order.id).await?;
     let there = at_provider(app, &order, &thing, &entries).await?;
     let of_it = |entry: &&Entry| booked(entry).is_some_and(|(of, _)| of == thing);
     let here: Vec<_> = entries.iter().filter(of_it).collect();
@@ -345,7 +345,7 @@ async fn owner(app: &App, left: &Leftover<'_>) -> Result<Option<Owner>, Error> {
         return Ok(Some(owner));
     }
     let Some(payment) = left.movements.iter().find_map(|movement| movement.payment.as_deref()) else { return Ok(None) };
-    let payment = app.gateway.fetch(payment).await.map_err(into_error)?;
+    let payment = app.gateway.fetch(payment).await?;
     Ok(payment.map(|payment| (payment.buyer, payment.order)))
 }
 
@@ -365,18 +365,18 @@ async fn at_provider(app: &App, order: &Order, thing: &Thing, entries: &[Entry])
     let Some(payment) = &order.payment else { return Ok(There::default()) };
     Ok(match thing {
         Thing::Capture(_) => {
-            let captured = app.gateway.fetch(payment).await.map_err(into_error)?.map_or(0, |payment| payment.captured);
+            let captured = app.gateway.fetch(payment).await?.map_or(0, |payment| payment.captured);
             let flows = (captured > 0).then_some((Flow::Capture, captured));
             There { flows: flows.into_iter().collect(), ..There::default() }
         }
-        Thing::Refund(key) => match app.gateway.find_refund(payment, key).await.map_err(into_error)? {
+        Thing::Refund(key) => match app.gateway.find_refund(payment, key).await? {
             Some(refund) => {
                 let is_pending = refund.status == ProviderRefundStatus::Pending;
                 There { flows: flows_of_refund(&refund), is_pending, source: Some(refund.id), ..There::default() }
             }
             None => There::default(),
         },
-        Thing::Dispute(id) => match app.gateway.dispute(id).await.map_err(into_error)? {
+        Thing::Dispute(id) => match app.gateway.dispute(id).await? {
             Some(dispute) => There {
                 flows: flows_of_dispute(&dispute),
                 is_untold_loss: is_untold_loss(&dispute, entries),
@@ -439,17 +439,13 @@ fn of_entry(entry: &Entry, note: &str) -> Finding {
 
 /// Keeps the report, and tells CloudWatch, which tells a person.
 async fn publish(app: &App, report: &Report) -> Result<(), Error> {
-    app.desk.put_report(report).await.map_err(into_error)?;
+    app.desk.put_report(report).await?;
     let Report { day, matched, looked_at, findings_total, healing, .. } = report;
     tracing::info!(%day, matched, looked_at, findings = findings_total, healing, "reconciled");
     let counts =
         [("ReconcileRuns", 1), ("ReconcileFindings", report.findings_total), ("ReconcileHealed", report.healing)];
     telemetry::count(report.ran_at, &counts);
     Ok(())
-}
-
-fn into_error(error: impl Into<Error>) -> Error {
-    error.into()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
         PaymentsMessage::Command(Command::DisputeChanged { payment }) => dispute_changed(&app, &payment).await,
         PaymentsMessage::Command(Command::OrderDue { buyer, order }) => order_due(&app, buyer, order).await,
         PaymentsMessage::Effect(What::RefundRequested { buyer, order, .. }) => {
-            saga::drive(&app, buyer, order).await.map(drop).map_err(into_error)
+            saga::drive(&app, buyer, order).await.map(drop).map_err(Error::from)
         }
         PaymentsMessage::Command(Command::RefundOrders { event, shard, cursor }) => {
             refund_orders(&app, event, shard, cursor).await
@@ -54,43 +54,43 @@ async fn order_due(app: &App, buyer: UserId, order: OrderId) -> Result<(), Error
             tracing::warn!(%order, cause, "a due order is left to the next sweep");
             return Ok(());
         }
-        seen => seen.map_err(into_error)?,
+        seen => seen?,
     };
     let Some((order, payment)) = seen else { return Ok(()) };
-    saga::drive_from(app, order, payment).await.map(drop).map_err(into_error)
+    saga::drive_from(app, order, payment).await.map(drop).map_err(Error::from)
 }
 
 async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
-    let fetched = app.gateway.fetch(id).await.map_err(into_error)?;
+    let fetched = app.gateway.fetch(id).await?;
     let Some(payment) = fetched else { return Ok(()) };
-    let order = app.orders.get(payment.buyer, payment.order).await.map_err(into_error)?;
+    let order = app.orders.get(payment.buyer, payment.order).await?;
     match order {
         Some(order) if order.payment.as_deref() == Some(id) => {
-            saga::drive_from(app, order, Some(payment)).await.map(drop).map_err(into_error)
+            saga::drive_from(app, order, Some(payment)).await.map(drop).map_err(Error::from)
         }
         // A payment that no order took on, since another was saved for it: nobody was given its secret.
-        _ if payment.status == PaymentStatus::Authorised => app.gateway.cancel(id).await.map(drop).map_err(into_error),
+        _ if payment.status == PaymentStatus::Authorised => app.gateway.cancel(id).await.map(drop).map_err(Error::from),
         _ => Ok(()),
     }
 }
 
 /// A refund that the provider took may still fail days later: then it comes back as work for a person.
 async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<(), Error> {
-    let Some(fetched) = app.gateway.fetch(payment).await.map_err(into_error)? else { return Ok(()) };
+    let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
     for _ in 0..WRITE_TRIES_MAX {
-        let stored = app.orders.get(fetched.buyer, fetched.order).await.map_err(into_error)?;
+        let stored = app.orders.get(fetched.buyer, fetched.order).await?;
         let Some((order, known)) = stored.as_ref().and_then(|order| Some((order, order.refund(refund)?))) else {
             return Ok(());
         };
         if known.state != domain::orders::RefundState::Done {
-            return saga::drive_from(app, order.clone(), Some(fetched)).await.map(drop).map_err(into_error);
+            return saga::drive_from(app, order.clone(), Some(fetched)).await.map(drop).map_err(Error::from);
         }
-        let now = app.gateway.find_refund(payment, &known.provider_key()).await.map_err(into_error)?;
+        let now = app.gateway.find_refund(payment, &known.provider_key()).await?;
         let Some(now) = now.filter(|now| now.status == ProviderRefundStatus::Failed) else { return Ok(()) };
         match saga::refund_failed(app, order, refund, now.gave_way).await {
             // Such as the dispute that made it fail: look again.
             Err(SagaError::Store(StoreError::Conflict)) => {}
-            failed => return failed.map(drop).map_err(into_error),
+            failed => return failed.map(drop).map_err(Error::from),
         }
     }
     Err(Error::new(format!("the order {} is written too often", fetched.order)))
@@ -98,38 +98,38 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
 
 /// What the provider says of the payment's disputes now becomes the order's; the event said no more than where to look.
 async fn dispute_changed(app: &App, payment: &str) -> Result<(), Error> {
-    let Some(fetched) = app.gateway.fetch(payment).await.map_err(into_error)? else { return Ok(()) };
-    let Some(order) = app.orders.get(fetched.buyer, fetched.order).await.map_err(into_error)? else { return Ok(()) };
+    let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
+    let Some(order) = app.orders.get(fetched.buyer, fetched.order).await? else { return Ok(()) };
     if order.payment.as_deref() != Some(payment) {
         // Nobody was given the secret of it; if it was captured all the same, `reconcile` says so.
         return Ok(());
     }
-    saga::disputed(app, order, fetched).await.map(drop).map_err(into_error)
+    saga::disputed(app, order, fetched).await.map(drop).map_err(Error::from)
 }
 
 /// Lists the orders of a cancelled event now, and once more when no settling that began before can still be running.
 async fn refund_event(app: &App, event: EventId) -> Result<(), Error> {
-    let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
+    let queue = app.config.get("PAYMENTS_QUEUE_URL")?;
     let pass = |delay| {
         let command = move |shard| Command::RefundOrders { event, shard, cursor: None }.message(delay);
         (0..LEDGER_SHARDS).map(command)
     };
     let messages = pass(0).chain(pass(LAST_PASS_SECONDS)).collect();
-    app.clients.bus.send(queue, messages).await.map_err(into_error)
+    app.clients.bus.send(queue, messages).await.map_err(Error::from)
 }
 
 async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<String>) -> Result<(), Error> {
-    let stored = app.catalog.event(event).await.map_err(into_error)?;
+    let stored = app.catalog.event(event).await?;
     let event = stored.ok_or_else(|| Error::new("the event of a refund is not there"))?;
-    let (entries, next) = app.ledger.list(event.id, shard, cursor, PAGE_ORDERS).await.map_err(into_error)?;
+    let (entries, next) = app.ledger.list(event.id, shard, cursor, PAGE_ORDERS).await?;
     for entry in entries.iter().filter(|entry| entry.cause == Cause::Sale) {
         refund_order(app, &event, entry.buyer, entry.order).await?;
     }
     // Last, so that a page that is delivered again does not send the rest again and again.
     if let Some(cursor) = next {
-        let queue = app.config.get("PAYMENTS_QUEUE_URL").map_err(into_error)?;
+        let queue = app.config.get("PAYMENTS_QUEUE_URL")?;
         let rest = Command::RefundOrders { event: event.id, shard, cursor: Some(cursor) };
-        app.clients.bus.send(queue, vec![rest.message(0)]).await.map_err(into_error)?;
+        app.clients.bus.send(queue, vec![rest.message(0)]).await?;
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<Stri
 /// Stores the decision to refund every ticket of an order of a cancelled event, once.
 async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> Result<(), Error> {
     for _ in 0..WRITE_TRIES_MAX {
-        let stored = app.orders.get(buyer, id).await.map_err(into_error)?;
+        let stored = app.orders.get(buyer, id).await?;
         let order = stored.ok_or_else(|| Error::new(format!("the order {id} of the journal is not there")))?;
         let ask = RefundAsk::of_cancelled(id, event.id);
         if order.refund(ask.id).is_some() {
@@ -147,17 +147,13 @@ async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> R
             Ok(next) => next,
             // Every ticket was given back before, or the buyer's bank has the money: if it gives it back, that goes on.
             Err(RefundRefused::Order(_)) => return Ok(()),
-            Err(error) => return Err(into_error(error)),
+            Err(error) => return Err(error.into()),
         };
         match app.orders.save(&next).await {
             // A check-in or a refund by the buyer came first: decide again on what is there now.
             Err(StoreError::Conflict) => {}
-            saved => return saved.map_err(into_error),
+            saved => return saved.map_err(Error::from),
         }
     }
     Err(Error::new(format!("the order {id} is written too often")))
-}
-
-fn into_error(error: impl Into<Error>) -> Error {
-    error.into()
 }

@@ -86,15 +86,15 @@ impl HttpClient for Wire<SharedHttpClient> {
 impl HttpConnector for Wire<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let operation = request.headers().get("x-amz-target").and_then(|target| target.split('.').nth(1));
+        let operation = operation.unwrap_or_default().to_owned();
         let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
         let rule = self.rule.lock().expect("no panic holds this lock").clone();
-        let fault = rule(operation.unwrap_or_default(), &body);
-        let operation = operation.map(str::to_owned);
+        let fault = rule(&operation, &body);
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
             match fault {
-                Fault::Throttled => return Ok(refusal("ThrottlingException", "Rate exceeded", &Value::Null)),
-                Fault::Conflict => return Ok(conflict(operation.as_deref(), request.body().bytes())),
+                Fault::Throttled => return Ok(refused(throttled())),
+                Fault::Conflict => return Ok(refused(conflict(&operation, &json_of(&request)))),
                 Fault::Refused => return Err(cut()),
                 Fault::Late(delay) => tokio::time::sleep(delay).await,
                 Fault::None | Fault::Lost | Fault::Status(_) => {}
@@ -109,26 +109,40 @@ fn cut() -> ConnectorError {
     ConnectorError::io("the wire is cut".into())
 }
 
-/// A refusal as DynamoDB writes it, with these members more.
-fn refusal(kind: &str, message: &str, more: &Value) -> HttpResponse {
-    let mut body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": message });
-    for (name, value) in more.as_object().into_iter().flatten() {
-        body[name] = value.clone();
-    }
-    let status = 400.try_into().expect("it is a status");
-    HttpResponse::new(status, body.to_string().into())
+fn json_of(request: &HttpRequest) -> Value {
+    request.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default()
 }
 
-/// Another transaction was there first: at the first item, where there are several.
-fn conflict(operation: Option<&str>, body: Option<&[u8]>) -> HttpResponse {
-    if operation != Some("TransactWriteItems") {
-        return refusal("TransactionConflictException", "Transaction is ongoing for the item", &Value::Null);
+/// DynamoDB's answer with this body, which refuses.
+fn refused(body: Value) -> HttpResponse {
+    HttpResponse::new(400.try_into().expect("it is a status"), body.to_string().into())
+}
+
+/// The body of a refusal of DynamoDB: too many calls.
+pub fn throttled() -> Value {
+    refusal("ThrottlingException", "Rate exceeded")
+}
+
+/// The body of a refusal of DynamoDB: another transaction was there first.
+pub fn conflict(operation: &str, request: &Value) -> Value {
+    match operation {
+        "TransactWriteItems" => cancelled(request, "TransactionConflict"),
+        _ => refusal("TransactionConflictException", "Transaction is ongoing for the item"),
     }
-    let body: Value = body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-    let count = body["TransactItems"].as_array().map_or(1, Vec::len);
-    let code = |index| if index == 0 { "TransactionConflict" } else { "None" };
+}
+
+/// The body of a refusal of DynamoDB: a transaction was cancelled for this reason, at its first item.
+pub fn cancelled(request: &Value, reason: &str) -> Value {
+    let count = request["TransactItems"].as_array().map_or(1, Vec::len);
+    let code = |index| if index == 0 { reason } else { "None" };
     let reasons: Vec<Value> = (0..count).map(|index| json!({ "Code": code(index) })).collect();
-    refusal("TransactionCanceledException", "Transaction cancelled", &json!({ "CancellationReasons": reasons }))
+    let mut body = refusal("TransactionCanceledException", "Transaction cancelled");
+    body["CancellationReasons"] = reasons.into();
+    body
+}
+
+fn refusal(kind: &str, message: &str) -> Value {
+    json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": message })
 }
 
 /// A wire to the payment provider. Clones are one wire.

@@ -79,14 +79,7 @@ pub fn serve() -> Result<(), Failed> {
     let because = |error: boxoffice::Error| Failed::Because(error.to_string());
     let running = runtime.block_on(async {
         let running = Runner::start(Options { meter: true, ..Options::default() }).await.map_err(because)?;
-        let (admin_email, admin_password) = appoint(&running).await?;
-        let started = Started {
-            url: running.url.clone(),
-            payments_url: running.payments.url.clone(),
-            payments_key: running.secrets.stripe_secret.clone(),
-            admin_email,
-            admin_password,
-        };
+        let started = started(&running).await?;
         let mut output = std::io::stdout().lock();
         writeln!(output, "{}", serde_json::to_string(&started)?)?;
         output.flush()?;
@@ -98,8 +91,20 @@ pub fn serve() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What clients have to know of a box office, with an administrator made for them.
+pub async fn started(running: &boxoffice::Running) -> Result<Started, Failed> {
+    let (admin_email, admin_password) = appoint(running).await?;
+    Ok(Started {
+        url: running.url.clone(),
+        payments_url: running.payments.url.clone(),
+        payments_key: running.secrets.stripe_secret.clone(),
+        admin_email,
+        admin_password,
+    })
+}
+
 /// Makes the first administrator, whom nobody can make over HTTP.
-pub async fn appoint(running: &boxoffice::Running) -> Result<(String, String), Failed> {
+async fn appoint(running: &boxoffice::Running) -> Result<(String, String), Failed> {
     let app = running.app("register").map_err(|error| Failed::Because(error.to_string()))?;
     let (email, password) = ("admin@load.test".to_owned(), app.new_request_id());
     let hash = password::hash(&app, password.clone()).await;

@@ -4,7 +4,7 @@ use crate::Failed;
 use crate::args::Plan;
 use crate::hall::House;
 use crate::memory::{Memory, books_mib, files_mib};
-use crate::server::{Started, appoint};
+use crate::server::started;
 use crate::shop::Shop;
 use crate::wires::BadWires;
 use boxoffice::{Data, Options, Runner, Running};
@@ -79,15 +79,7 @@ async fn soak(seconds: u64) -> Result<(), Failed> {
 
 /// Venue, hall and events for so many buyers, made by an administrator.
 pub async fn open(running: &Running, buyers: usize) -> Result<House, Failed> {
-    let (admin_email, admin_password) = appoint(running).await?;
-    let started = Started {
-        url: running.url.clone(),
-        payments_url: running.payments.url.clone(),
-        payments_key: running.secrets.stripe_secret.clone(),
-        admin_email,
-        admin_password,
-    };
-    House::open(&started, &Plan { orders: buyers, ..Plan::default() }).await
+    House::open(&started(running).await?, &Plan { orders: buyers, ..Plan::default() }).await
 }
 
 /// Lets buyers come until the time is over, and waits until the last has gone.

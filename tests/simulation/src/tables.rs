@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tests::faults;
 
 /// How many writes of its table a stale read may be behind.
 const LAG_WRITES_MAX: usize = 4;
@@ -25,7 +26,6 @@ const LAG_WRITES_MAX: usize = 4;
 const SLOW_SECONDS: u64 = 60;
 /// Bytes of a request's digest in the trace.
 const DIGEST_BYTES: usize = 4;
-const ERROR_PREFIX: &str = "com.amazonaws.dynamodb.v20120810#";
 
 /// The tables of one run, and what its reads and writes went through.
 #[derive(Clone)]
@@ -161,9 +161,11 @@ impl Tables {
                 tokio::time::sleep(Duration::from_secs(SLOW_SECONDS)).await;
                 Ok(done)
             }
-            Outcome::Throttled if operation == "TransactWriteItems" => Ok(cancelled(&body, "ThrottlingError")),
-            Outcome::Throttled => Ok(refusal("ThrottlingException", "Rate exceeded")),
-            Outcome::Conflict => Ok(conflict(operation, &body)),
+            Outcome::Throttled if operation == "TransactWriteItems" => {
+                Ok((400, faults::cancelled(&body, "ThrottlingError")))
+            }
+            Outcome::Throttled => Ok((400, faults::throttled())),
+            Outcome::Conflict => Ok((400, faults::conflict(operation, &body))),
             _ => Err(lost()),
         }
     }
@@ -285,26 +287,6 @@ fn digest(body: &Value) -> String {
     }
     let digest = Sha256::digest(body.to_string());
     digest[..DIGEST_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn refusal(code: &str, message: &str) -> (u16, Value) {
-    (400, json!({ "__type": format!("{ERROR_PREFIX}{code}"), "message": message }))
-}
-
-fn conflict(operation: &str, body: &Value) -> (u16, Value) {
-    match operation {
-        "TransactWriteItems" => cancelled(body, "TransactionConflict"),
-        _ => refusal("TransactionConflictException", "Transaction is ongoing for the item"),
-    }
-}
-
-/// A transaction that was cancelled for this reason at its first item.
-fn cancelled(body: &Value, reason: &str) -> (u16, Value) {
-    let count = body["TransactItems"].as_array().map_or(1, Vec::len);
-    let reasons: Vec<Value> =
-        (0..count).map(|index| json!({ "Code": if index == 0 { reason } else { "None" } })).collect();
-    let code = format!("{ERROR_PREFIX}TransactionCanceledException");
-    (400, json!({ "__type": code, "Message": "Transaction cancelled", "CancellationReasons": reasons }))
 }
 
 fn dispatch(database: &Database, operation: &str, body: &Value) -> Result<Value, DynoxideError> {
