@@ -13,7 +13,7 @@ const STRANGE_IN: u32 = 12;
 const TROUBLE_IN: u32 = 2;
 
 /// Everything that can go wrong, by the names under which it is counted.
-pub const KINDS: [&str; 23] = [
+pub const KINDS: [&str; 24] = [
     "refused",
     "reply lost",
     "throttled",
@@ -28,6 +28,7 @@ pub const KINDS: [&str; 23] = [
     "clock wrong",
     "process restarted",
     "message twice",
+    "message on its last try",
     "webhook twice",
     "webhook never",
     "order changed",
@@ -52,23 +53,41 @@ pub enum Plan {
     Every,
 }
 
+/// A call of ours that was decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Called {
+    pub kind: Kind,
+    actor: usize,
+    step: usize,
+}
+
+impl Called {
+    /// Whether nothing but the same process' own work lies between this call and the next: then that it dies after this
+    /// one is that it dies before the next.
+    pub fn leads_to(&self, next: &Self) -> bool {
+        self.actor == next.actor && self.step + 1 == next.step
+    }
+}
+
 pub struct Faults {
     /// Of what is random in the product.
     pub seed: u64,
     pub plan: Plan,
     pub mutant: Option<&'static Mutant>,
     pub counts: BTreeMap<&'static str, usize>,
-    /// Calls of ours that were decided so far.
-    pub calls: usize,
-    /// Their kinds, in their order.
-    pub kinds: Vec<Kind>,
+    /// Our calls that were decided so far, in their order.
+    pub calls: Vec<Called>,
+    /// How often it was decided what is next.
+    steps: usize,
+    /// By how many seconds the clock of `buy` is wrong where clocks are no decision of the run.
+    pub skew_seconds: i64,
     /// Who had the last fault.
     troubled: usize,
 }
 
 impl Faults {
     pub fn new(seed: u64, plan: Plan, mutant: Option<&'static Mutant>) -> Self {
-        Self { seed, plan, mutant, counts: BTreeMap::new(), calls: 0, kinds: Vec::new(), troubled: 0 }
+        Self { seed, plan, mutant, counts: BTreeMap::new(), calls: Vec::new(), steps: 0, skew_seconds: 0, troubled: 0 }
     }
 
     pub fn count(&mut self, kind: &'static str, times: usize) {
@@ -77,6 +96,7 @@ impl Faults {
 
     /// Which of so many events is next.
     pub fn pick(&mut self, choices: &mut Choices, count: usize) -> usize {
+        self.steps += 1;
         match self.plan {
             _ if count == 1 => 0,
             Plan::Calm | Plan::At { .. } => 0,
@@ -95,9 +115,8 @@ impl Faults {
     /// What becomes of a call.
     pub fn outcome(&mut self, choices: &mut Choices, call: &Waiting) -> Outcome {
         let is_ours = !matches!(call.kind, Kind::Request | Kind::Browser | Kind::Pause | Kind::Later);
-        let index = self.calls;
-        self.calls += usize::from(is_ours);
-        self.kinds.extend(is_ours.then_some(call.kind));
+        let index = self.calls.len();
+        self.calls.extend(is_ours.then_some(Called { kind: call.kind, actor: call.actor, step: self.steps }));
         match &self.plan {
             Plan::At { index: at, outcome } if is_ours && *at == index => {
                 let outcome = outcome.clone();
@@ -137,10 +156,10 @@ impl Faults {
         self.count(kind, 1);
     }
 
-    /// By how many seconds the clock of a new process is wrong.
-    pub fn skew(&mut self, choices: &mut Choices) -> i64 {
+    /// By how many seconds the clock of a function's new process is wrong.
+    pub fn skew(&mut self, choices: &mut Choices, handler: &str) -> i64 {
         if !matches!(self.plan, Plan::Wild { are_clocks_wrong: true, .. }) {
-            return 0;
+            return if handler == "buy" { self.skew_seconds } else { 0 };
         }
         let skew = SKEWS_SECONDS[choices.below(SKEWS_SECONDS.len())];
         self.count("clock wrong", usize::from(skew != 0));

@@ -27,15 +27,17 @@ mod people;
 mod queues;
 mod run;
 mod shrink;
-
 mod tables;
 mod wires;
 mod world;
 
 pub use explore::{Explored, Race, explore};
 pub use faults::KINDS;
-pub use faults::possible;
 pub use mutants::{MUTANTS, Mutant};
-pub use paths::{PATHS, crash_points, crashes};
+pub use paths::{PATHS, crash_points, crashes, every_fault};
 pub use run::{Ground, Report, run_seed};
 pub use shrink::shorten;
+
+/// A run is many small pieces of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,7 +1,7 @@
 //! Runs the simulation for as long as one likes.
 
 use simulation::{
-    Ground, KINDS, MUTANTS, Mutant, PATHS, Race, Report, crash_points, explore, possible, run_seed, shorten,
+    Ground, KINDS, MUTANTS, Mutant, PATHS, Race, Report, crash_points, every_fault, explore, run_seed, shorten,
 };
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -121,7 +121,7 @@ fn faults() -> bool {
     let mut held = true;
     for path in PATHS {
         let (started, mut runs, mut calls) = (Instant::now(), 0, 0);
-        crash_points(&ground, path, possible, |index, outcome, report| {
+        crash_points(&ground, path, None, every_fault, |index, outcome, report| {
             (runs, calls) = (runs + 1, calls.max(index + 1));
             if !report.wrong.is_empty() {
                 held = false;
@@ -160,10 +160,10 @@ fn mutants(seeds: u64, threads: u64, only: &str) -> bool {
     println!("| lost | found out by | what was wrong |\n|---|---|---|");
     for mutant in MUTANTS.iter().filter(|mutant| mutant.name.contains(only)) {
         match hunt(mutant, seeds, threads) {
-            Some((seed, report)) => {
+            Some((by, report)) => {
                 let wrong = report.wrong.first().map_or("", String::as_str);
                 let wrong: String = wrong.chars().take(70).filter(|c| *c != '|' && *c != '\n').collect();
-                println!("| {} | seed {seed} | {wrong} |", mutant.name);
+                println!("| {} | {by} | {wrong} |", mutant.name);
             }
             None => {
                 all_found = false;
@@ -174,8 +174,25 @@ fn mutants(seeds: u64, threads: u64, only: &str) -> bool {
     all_found
 }
 
+/// What fails with a mutant: a seed, or else a path with a fault at one of its calls.
+fn hunt(mutant: &'static Mutant, seeds: u64, threads: u64) -> Option<(String, Report)> {
+    let by_seed = hunt_by_seed(mutant, seeds, threads).map(|(seed, report)| (format!("seed {seed}"), report));
+    by_seed.or_else(|| {
+        let ground = Ground::prepare();
+        PATHS.iter().find_map(|path| {
+            let mut found = None;
+            crash_points(&ground, path, Some(mutant), every_fault, |index, outcome, report| {
+                if found.is_none() && !report.wrong.is_empty() {
+                    found = Some((format!("path \"{}\", {outcome:?} at call {index}", path.name), report));
+                }
+            });
+            found
+        })
+    })
+}
+
 /// The first seed found that fails with a mutant.
-fn hunt(mutant: &'static Mutant, seeds: u64, threads: u64) -> Option<(u64, Report)> {
+fn hunt_by_seed(mutant: &'static Mutant, seeds: u64, threads: u64) -> Option<(u64, Report)> {
     let (next, is_found, found) = (AtomicU64::new(1), AtomicBool::new(false), Mutex::new(None));
     std::thread::scope(|scope| {
         for _ in 0..threads {

@@ -18,6 +18,8 @@ enum Cut {
     Order(&'static str),
     /// `attribute_not_exists(pk)` of a new order.
     NewOrder,
+    /// `v = :v` of an order that is disputed.
+    Dispute,
     /// `v = :v` where a ticket is used.
     CheckIn,
     /// Consistency of reads of a table, with this operation.
@@ -61,8 +63,12 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant { name: "cancelled overwrites what came first", cut: Cut::Order("cancelled") },
     Mutant { name: "partly refunded overwrites what came first", cut: Cut::Order("partly_refunded") },
     Mutant { name: "refunded overwrites what came first", cut: Cut::Order("refunded") },
+    Mutant { name: "a dispute overwrites what came first", cut: Cut::Dispute },
     Mutant { name: "money moves without the journal", cut: Cut::Entry },
     Mutant { name: "the event is read as it was", cut: Cut::ConsistentRead("GetItem", "Catalog") },
+    Mutant { name: "an order is read as it was", cut: Cut::ConsistentRead("GetItem", "Orders") },
+    Mutant { name: "seats are read as they were", cut: Cut::ConsistentRead("GetItem", "Seats") },
+    Mutant { name: "an order's journal is read as it was", cut: Cut::ConsistentRead("Query", "Ledger") },
     Mutant { name: "a refund is asked for without a key", cut: Cut::RefundKey },
     Mutant { name: "a refund is asked for without looking", cut: Cut::RefundLookUp },
 ];
@@ -87,6 +93,11 @@ impl Mutant {
             }),
             Cut::NewOrder => each_put(body, "Orders", |put| {
                 if put["ConditionExpression"].as_str().is_some_and(|text| text.contains("not_exists")) {
+                    give_up(put);
+                }
+            }),
+            Cut::Dispute => each_put(body, "Orders", |put| {
+                if put.pointer("/Item/disputes/L/0").is_some() {
                     give_up(put);
                 }
             }),

@@ -1,11 +1,13 @@
 //! Every happy path, with one fault at each of its calls in turn.
 
 use crate::choices::Choices;
-use crate::faults::Plan;
+use crate::faults::{Called, Plan, possible};
 use crate::gate::{Kind, Outcome};
-use crate::people::{Back, Errand, Then};
+use crate::mutants::Mutant;
+use crate::people::{Back, Errand, Then, When};
 use crate::run::{Cast, Ground, Report};
 use domain::ids::UserId;
+use domain::seating::words::HOLD_SECONDS;
 use serde_json::json;
 
 /// What somebody comes for, and what the house does.
@@ -17,17 +19,21 @@ pub struct Path {
     is_called_off: bool,
     /// How issuers decide disputes.
     won: bool,
+    /// By how many seconds the clock is wrong of the `buy` that meets whoever comes back late.
+    late_skew_seconds: i64,
 }
 
 const fn path(name: &'static str, errands: fn() -> Vec<Errand>) -> Path {
-    Path { name, errands, later: Vec::new, is_called_off: false, won: false }
+    Path { name, errands, later: Vec::new, is_called_off: false, won: false, late_skew_seconds: 0 }
 }
 
 /// The ways that an order goes when nothing fails.
 pub const PATHS: &[Path] = &[
     Path { is_called_off: true, ..path("event called off", || vec![errand(pays(Back::Keep))]) },
+    Path { is_called_off: true, ..path("late payment, event called off", || late(SLOW_CARD)) },
     Path { later: others, ..path("late payment, seat gone", || late(SLOW_CARD)) },
     Path { later: others, ..path("late capture, seat gone", || late(SLOW_CAPTURE)) },
+    Path { later: others, late_skew_seconds: -HOLD_SECONDS, ..path("slow clock, seat gone", begins_late) },
     path("dispute lost", || vec![errand(pays_with(DISPUTED_CARD, Back::Keep))]),
     Path { won: true, ..path("dispute won", || vec![errand(pays_with(DISPUTED_CARD, Back::Keep))]) },
     Path { won: true, ..path("dispute against a refund", || vec![errand(pays_with(DISPUTED_CARD, Back::One))]) },
@@ -57,12 +63,17 @@ pub fn pays(back: Back) -> Then {
 }
 
 fn pays_with(card: &'static str, back: Back) -> Then {
-    Then::Pay { card, late: false, back }
+    Then::Pay { card, when: When::AtOnce, back }
 }
 
 /// Somebody whose payment comes when the hold has ended.
 fn late(card: &'static str) -> Vec<Errand> {
-    vec![errand(Then::Pay { card, late: true, back: Back::Keep })]
+    vec![errand(Then::Pay { card, when: When::ConfirmsLate, back: Back::Keep })]
+}
+
+/// Somebody who begins to pay when the hold has ended.
+fn begins_late() -> Vec<Errand> {
+    vec![errand(Then::Pay { card: "pm_card_visa", when: When::BeginsLate, back: Back::Keep })]
 }
 
 /// Somebody else who wants one of the seats.
@@ -71,34 +82,47 @@ pub fn others() -> Vec<Errand> {
     vec![Errand { buyer: UserId(0xb1), wish, ..errand(pays(Back::Keep)) }]
 }
 
-/// Runs a path with one outcome at each of its calls: every one that `outcomes` gives for a call's kind. Gives each run
-/// to `each`, the one in which nothing happens first.
+/// Runs a path with one outcome at each of its calls: every one that `outcomes` gives for the call at an index. Gives
+/// each run to `each`, the calm one first.
 pub fn crash_points(
     ground: &Ground,
     path: &Path,
-    outcomes: fn(Kind) -> &'static [Outcome],
+    mutant: Option<&'static Mutant>,
+    outcomes: fn(&[Called], usize) -> &'static [Outcome],
     mut each: impl FnMut(usize, &Outcome, Report),
 ) {
     let (errands, later) = ((path.errands)(), (path.later)());
     let run = |plan| {
-        let Path { is_called_off, won, .. } = *path;
-        let cast = Cast::These { errands: &errands, later: &later, is_called_off, won };
-        ground.run(cast, 1, Choices::scripted(Vec::new()), plan, None)
+        let Path { is_called_off, won, late_skew_seconds, .. } = *path;
+        let cast = Cast::These { errands: &errands, later: &later, is_called_off, won, late_skew_seconds };
+        ground.run(cast, 1, Choices::scripted(Vec::new()), plan, mutant)
     };
     let calm = run(Plan::Calm);
-    let kinds = calm.kinds.clone();
+    let calls = calm.calls.clone();
     each(0, &Outcome::Done, calm);
-    for (index, kind) in kinds.into_iter().enumerate() {
-        for outcome in outcomes(kind) {
+    for index in 0..calls.len() {
+        for outcome in outcomes(&calls, index) {
             each(index, outcome, run(Plan::At { index, outcome: outcome.clone() }));
         }
     }
 }
 
-/// A process dies at a call: before it leaves, and where it changes something after that too.
-pub fn crashes(kind: Kind) -> &'static [Outcome] {
-    match kind {
-        Kind::Read | Kind::LaggingRead => &[Outcome::DiesBefore],
-        _ => &[Outcome::DiesBefore, Outcome::DiesAfter],
+/// Everything that can become of a call.
+pub fn every_fault(calls: &[Called], index: usize) -> &'static [Outcome] {
+    possible(calls[index].kind)
+}
+
+/// A process dies at a call, before it leaves or when it was carried out. Deaths that leave the same world behind are
+/// one: after a call and before the next one of the same process, and before and after a read.
+pub fn crashes(calls: &[Called], index: usize) -> &'static [Outcome] {
+    let goes_on = |from: usize| calls.get(from + 1).is_some_and(|next| calls[from].leads_to(next));
+    let reads = |at: usize| matches!(calls[at].kind, Kind::Read | Kind::LaggingRead);
+    let is_seen_before = index > 0 && reads(index - 1) && goes_on(index - 1);
+    let is_seen_after = reads(index) || goes_on(index);
+    match (is_seen_before, is_seen_after) {
+        (true, true) => &[],
+        (true, false) => &[Outcome::DiesAfter],
+        (false, true) => &[Outcome::DiesBefore],
+        (false, false) => &[Outcome::DiesBefore, Outcome::DiesAfter],
     }
 }

@@ -58,10 +58,19 @@ pub enum Then {
     Cancel,
     Pay {
         card: &'static str,
-        /// Confirms only when the hold has ended.
-        late: bool,
+        when: When,
         back: Back,
     },
+}
+
+/// When somebody pays.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum When {
+    AtOnce,
+    /// Confirms only when the hold has ended.
+    ConfirmsLate,
+    /// Begins only when the hold has ended.
+    BeginsLate,
 }
 
 /// What a buyer does with tickets.
@@ -139,6 +148,10 @@ impl Door {
         self.gate.pass(Call::new(Kind::Pause, why.to_owned())).await;
     }
 
+    async fn come_late(&self, why: &str) {
+        self.gate.pass(Call::new(Kind::Later, why.to_owned())).await;
+    }
+
     /// A buyer's whole errand.
     pub async fn run(self, errand: Errand) {
         let who = User::new(errand.buyer, vec![Role::Buyer]);
@@ -149,8 +162,8 @@ impl Door {
                 self.pause("changes their mind").await;
                 self.insist(&who, "DELETE", format!("/orders/{order}"), "cancel", Value::Null).await;
             }
-            Then::Pay { card, late, back } => {
-                self.pay(&who, &order, card, late).await;
+            Then::Pay { card, when, back } => {
+                self.pay(&who, &order, card, when).await;
                 for _ in 0..LOOKS_MAX {
                     self.pause("is it paid").await;
                     let shown = self.ask(&who, "GET", format!("/orders/{order}"), None, Value::Null).await;
@@ -172,13 +185,16 @@ impl Door {
         (placed.status == 201).then(|| placed.body["id"].as_str().unwrap_or_default().to_owned())
     }
 
-    async fn pay(&self, who: &User, order: &str, card: &str, late: bool) {
+    async fn pay(&self, who: &User, order: &str, card: &str, when: When) {
         let path = format!("/orders/{order}/payment");
+        if when == When::BeginsLate {
+            self.come_late("comes back").await;
+        }
         let started = self.insist(who, "POST", path, "pay", Value::Null).await;
         let Some(started) = started.filter(|reply| reply.status == 201) else { return };
         let Some(payment) = started.body["payment_id"].as_str() else { return };
-        if late {
-            self.gate.pass(Call::new(Kind::Later, "looks for the card".to_owned())).await;
+        if when == When::ConfirmsLate {
+            self.come_late("looks for the card").await;
         }
         let form = format!(
             "client_secret={}&payment_method={card}",
@@ -266,6 +282,7 @@ pub fn errands(choices: &mut Choices) -> Vec<Errand> {
         "pm_sandbox_captures_at_once",
         "pm_card_createDispute",
     ];
+    const WHENS: [When; 5] = [When::AtOnce, When::AtOnce, When::AtOnce, When::ConfirmsLate, When::BeginsLate];
     const BACKS: [Back; 5] = [Back::Keep, Back::One, Back::All, Back::Enter, Back::Both];
     let mut errands = Vec::new();
     for buyer in 0..2 + choices.below(3) {
@@ -276,7 +293,8 @@ pub fn errands(choices: &mut Choices) -> Vec<Errand> {
                 7 => Then::Cancel,
                 _ => {
                     let card = CARDS[choices.below(CARDS.len())];
-                    Then::Pay { card, late: choices.once_in(4), back: BACKS[choices.below(BACKS.len())] }
+                    let when = WHENS[choices.below(WHENS.len())];
+                    Then::Pay { card, when, back: BACKS[choices.below(BACKS.len())] }
                 }
             };
             let errand = Errand { buyer: UserId(0xb0 + buyer as u128), key: format!("key-{turn}"), wish, then };

@@ -98,11 +98,23 @@ impl Queues {
         self.all[target.expect("the template was checked")].messages.extend(spent);
     }
 
-    /// Takes a message; a copy of it stays visible where it is to be delivered twice.
+    /// As if all others who were given a message had failed: one more time, and it is a dead letter.
+    pub fn wear_out(&mut self, queue: usize, at: usize) {
+        let Queue { definition, messages, .. } = &mut self.all[queue];
+        let receives_max = definition.redrive.as_ref().map_or(0, |redrive| redrive.receives_max);
+        messages[at].receives = receives_max.saturating_sub(1);
+    }
+
+    /// Takes a message. A copy of it stays where it is to be delivered twice, whatever becomes of the first.
     pub fn take(&mut self, queue: usize, at: usize, twice: bool) -> Message {
+        let copy = Message { id: self.next_id, ..self.all[queue].messages[at].clone() };
+        if twice {
+            self.next_id += 1;
+            self.all[queue].messages.push(copy);
+        }
         let message = &mut self.all[queue].messages[at];
         message.receives += 1;
-        message.in_flight = !twice;
+        message.in_flight = true;
         message.clone()
     }
 
@@ -111,7 +123,7 @@ impl Queues {
         let visibility = self.all[queue].definition.visibility.as_millis() as i64;
         let messages = &mut self.all[queue].messages;
         if failed {
-            if let Some(message) = messages.iter_mut().find(|message| message.id == id && message.in_flight) {
+            if let Some(message) = messages.iter_mut().find(|message| message.id == id) {
                 (message.in_flight, message.visible_at_ms) = (false, now_ms + visibility);
             }
         } else {

@@ -3,8 +3,8 @@
 use crate::checks::check;
 use crate::choices::Choices;
 use crate::explore::Explorer;
-use crate::faults::{Faults, Plan};
-use crate::gate::{Gate, Kind};
+use crate::faults::{Called, Faults, Plan};
+use crate::gate::Gate;
 use crate::mutants::Mutant;
 use crate::people::{Diary, Door, Errand, admin, errands};
 use crate::tables::Tables;
@@ -54,10 +54,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, usize>,
     /// How many orders ended in each state.
     pub ends: BTreeMap<String, usize>,
-    /// Calls of ours that were decided while faults could come.
-    pub calls: usize,
-    /// Their kinds.
-    pub kinds: Vec<Kind>,
+    /// Our calls, in their order.
+    pub calls: Vec<Called>,
 }
 
 /// Who comes to a run.
@@ -71,6 +69,8 @@ pub enum Cast<'a> {
         is_called_off: bool,
         /// How issuers decide disputes.
         won: bool,
+        /// By how many seconds the clock is wrong of the `buy` that meets whoever comes back late.
+        late_skew_seconds: i64,
     },
 }
 
@@ -101,21 +101,17 @@ impl Ground {
 
     /// Makes what is sold; the event's id.
     async fn stock(&self) -> String {
-        let gate = Gate::default();
-        let tables = Tables::new(self.store.clone(), gate.clone(), None);
+        let mut world = self.world(1, Choices::scripted(Vec::new()), Plan::Calm, None);
+        let (tables, gate) = (world.tables.client(), world.gate.clone());
         let create = async {
-            boxoffice::tables::create(&tables.client(), &self.shared.system.tables).await.expect("tables are made");
+            boxoffice::tables::create(&tables, &self.shared.system.tables).await.expect("tables are made");
         };
         crate::gate::open(&gate, create).await;
-        let faults = Faults::new(1, Plan::Calm, None);
-        let clock = Clock::frozen_at(BEGINS_AT.parse().expect("it is an instant"));
-        let mut world = World::new(&self.shared, tables, gate, clock, Choices::scripted(Vec::new()), faults);
         let diary = Diary::default();
         let door = self.door(&world, &diary);
         world.person("admin", async move { stock(&door).await });
-        while world.step().await {}
-        let seen = diary.seen();
-        let last = seen.last.expect("something was made");
+        go_on(&mut world).await;
+        let last = diary.seen().last.expect("something was made");
         last.body["id"].as_str().expect("an event has an id").to_owned()
     }
 
@@ -124,22 +120,15 @@ impl Ground {
     pub fn race(&self, first: &[Errand], second: &[Errand], explorer: Explorer) -> (Report, Explorer) {
         self.reset();
         on_one_thread(async {
-            let gate = Gate::default();
-            let tables = Tables::new(self.store.clone(), gate.clone(), None);
-            let clock = Clock::frozen_at(BEGINS_AT.parse().expect("it is an instant"));
-            let (choices, faults) = (Choices::scripted(Vec::new()), Faults::new(1, Plan::Calm, None));
-            let mut world = World::new(&self.shared, tables, gate, clock, choices, faults);
+            let mut world = self.world(1, Choices::scripted(Vec::new()), Plan::Calm, None);
             let diary = Diary::default();
             world.is_closed = true;
             world.gate.listen();
             self.admit(&mut world, &diary, first.to_vec());
-            while world.step().await {}
+            go_on(&mut world).await;
             (world.is_closed, world.faults.plan, world.explorer) = (false, Plan::Every, Some(explorer));
             self.admit(&mut world, &diary, second.to_vec());
-            let mut steps = 0;
-            while steps < STEPS_MAX && world.step().await {
-                steps += 1;
-            }
+            let steps = go_on(&mut world).await;
             let explorer = world.explorer.take().expect("it was just lent");
             if explorer.has_been_here {
                 return (Report::default(), explorer);
@@ -152,6 +141,13 @@ impl Ground {
             }
             (report(world, wrong, &diary), explorer)
         })
+    }
+
+    fn world(&self, seed: u64, choices: Choices, plan: Plan, mutant: Option<&'static Mutant>) -> World<'_> {
+        let gate = Gate::default();
+        let tables = Tables::new(self.store.clone(), gate.clone(), mutant);
+        let clock = Clock::frozen_at(BEGINS_AT.parse().expect("it is an instant"));
+        World::new(&self.shared, tables, gate, clock, choices, Faults::new(seed, plan, mutant))
     }
 
     fn reset(&self) {
@@ -188,26 +184,15 @@ impl Ground {
         mutant: Option<&'static Mutant>,
     ) -> Report {
         self.reset();
-        on_one_thread(self.play(cast, seed, choices, plan, mutant))
+        on_one_thread(self.play(cast, self.world(seed, choices, plan, mutant)))
     }
 
-    async fn play(
-        &self,
-        cast: Cast<'_>,
-        seed: u64,
-        choices: Choices,
-        plan: Plan,
-        mutant: Option<&'static Mutant>,
-    ) -> Report {
-        let gate = Gate::default();
-        let tables = Tables::new(self.store.clone(), gate.clone(), mutant);
-        let clock = Clock::frozen_at(BEGINS_AT.parse().expect("it is an instant"));
-        let mut world = World::new(&self.shared, tables, gate, clock, choices, Faults::new(seed, plan, mutant));
+    async fn play(&self, cast: Cast<'_>, mut world: World<'_>) -> Report {
         let diary = Diary::default();
         let (first, later, is_called_off) = match cast {
             Cast::Anybody => (errands(&mut world.choices), Vec::new(), world.choices.once_in(8)),
-            Cast::These { errands, later, is_called_off, won } => {
-                world.verdict = Some(won);
+            Cast::These { errands, later, is_called_off, won, late_skew_seconds } => {
+                (world.verdict, world.late_skew_seconds) = (Some(won), late_skew_seconds);
                 (errands.to_vec(), later.to_vec(), is_called_off)
             }
         };
@@ -218,13 +203,9 @@ impl Ground {
         }
         let is_wild = matches!(world.faults.plan, Plan::Wild { .. });
         world.is_later = is_wild;
-        let mut steps = 0;
-        while steps < STEPS_MAX && world.step().await {
-            steps += 1;
-        }
+        go_on(&mut world).await;
         if !is_wild {
             world.advance(HOLD_SECONDS + 1).await;
-            world.stripe.run_timers();
             world.is_later = true;
             self.admit(&mut world, &diary, later);
         }
@@ -233,7 +214,7 @@ impl Ground {
         if is_wild {
             world.faults.plan = Plan::Calm;
         }
-        world.restart();
+        world.restart(0);
         world.note(|| "the faults stop".to_owned());
         if lost {
             world.lose_webhooks();
@@ -243,13 +224,22 @@ impl Ground {
     }
 }
 
+/// Lets things happen until nothing can, or too much did; how many did.
+async fn go_on(world: &mut World<'_>) -> usize {
+    let mut steps = 0;
+    while steps < STEPS_MAX && world.step().await {
+        steps += 1;
+    }
+    steps
+}
+
 /// What became of a run that has come to rest.
 fn report(world: World<'_>, mut wrong: Vec<String>, diary: &Diary) -> Report {
     wrong.extend(check(&world, &diary.seen()));
     let (script, ends) = (world.choices.taken().to_vec(), crate::checks::ends(&world));
     let mut faults = world.faults;
     faults.count("dead letter", world.queues.buried);
-    Report { wrong, script, ends, trace: world.trace, calls: faults.calls, kinds: faults.kinds, faults: faults.counts }
+    Report { wrong, script, ends, trace: world.trace, calls: faults.calls, faults: faults.counts }
 }
 
 impl Drop for Ground {
@@ -278,7 +268,6 @@ async fn rest(world: &mut World<'_>, loses_verdicts: bool) -> Vec<String> {
     let mut wrong = quieten(world).await;
     // Holds that nobody has an order for end by themselves, and what a provider does later is done.
     world.advance(ROUND_SECONDS).await;
-    world.stripe.run_timers();
     wrong.extend(quieten(world).await);
     if world.decide_disputes() > 0 {
         // That a dispute was decided may never be told: no money moves when it is lost.
@@ -317,7 +306,6 @@ async fn quieten(world: &mut World<'_>) -> Vec<String> {
         }
         world.advance(ROUND_SECONDS).await;
         world.queues.redrive();
-        world.stripe.run_timers();
         world.run_schedule("sweep");
     }
     let left: Vec<&str> = world.queues.bodies().collect();

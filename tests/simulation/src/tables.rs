@@ -15,7 +15,7 @@ use dynoxide::errors::DynoxideError;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tests::faults;
@@ -38,6 +38,15 @@ struct Inner {
     mutant: Option<&'static Mutant>,
     /// Items as they were before the last writes, the oldest first.
     before: Mutex<VecDeque<Before>>,
+    /// Where streams end, as far as somebody asked since the last write.
+    ends: Mutex<BTreeMap<String, i64>>,
+}
+
+/// A request to a table: as it came, and to look into.
+struct Asked {
+    operation: String,
+    text: String,
+    body: Value,
 }
 
 /// An item before it was written.
@@ -49,7 +58,7 @@ struct Before {
 
 impl Tables {
     pub fn new(store: Arc<Store>, gate: Gate, mutant: Option<&'static Mutant>) -> Self {
-        Self(Arc::new(Inner { store, gate, mutant, before: Mutex::default() }))
+        Self(Arc::new(Inner { store, gate, mutant, before: Mutex::default(), ends: Mutex::default() }))
     }
 
     /// The real client, with retries and signing, over these tables. Its randomness is the thread's, which is seeded.
@@ -74,26 +83,51 @@ impl Tables {
         &self.0.store
     }
 
+    /// The position of a table's last stream record.
+    pub fn stream_end(&self, table: &str) -> i64 {
+        let mut ends = self.0.ends.lock().expect("no panic holds this lock");
+        if let Some(end) = ends.get(table) {
+            return *end;
+        }
+        let end = self.0.store.stream_end(table).expect("the stream can be read");
+        ends.insert(table.to_owned(), end);
+        end
+    }
+
     /// Every item of a table, as JSON, read past the gate.
     pub fn scan(&self, table: &str) -> Vec<Value> {
-        let (status, reply) = self.run("Scan", &json!({ "TableName": table, "ConsistentRead": true }));
+        match self.look("Scan", json!({ "TableName": table, "ConsistentRead": true }))["Items"].take() {
+            Value::Array(items) => items,
+            other => panic!("a table is scanned into items, not {other}"),
+        }
+    }
+
+    /// What a read answers past the gate.
+    fn look(&self, operation: &str, body: Value) -> Value {
+        let (status, reply) = self.run(operation, &body.to_string());
         assert_eq!(status, 200, "{reply}");
-        reply["Items"].as_array().cloned().unwrap_or_default()
+        serde_json::from_str(&reply).expect("the engine writes JSON")
     }
 
     /// Carries a request out.
-    fn execute(&self, operation: &str, body: &Value) -> (u16, Value) {
-        self.remember(operation, body);
-        let (status, reply) = self.run(operation, body);
-        self.0.gate.learn(|| format!("{operation} {status} {reply}"));
+    fn execute(&self, asked: &Asked) -> (u16, String) {
+        let written = written_keys(&asked.operation, &asked.body);
+        if !written.is_empty() {
+            self.remember(written);
+            self.0.ends.lock().expect("no panic holds this lock").clear();
+        }
+        let (status, reply) = self.run(&asked.operation, &asked.text);
+        // The engine writes fields in any order.
+        let told = || serde_json::from_str::<Value>(&reply).expect("the engine writes JSON");
+        self.0.gate.learn(|| format!("{} {status} {}", asked.operation, told()));
         (status, reply)
     }
 
     /// Keeps what the items of a write were before it.
-    fn remember(&self, operation: &str, body: &Value) {
-        for (table, key) in written_keys(operation, body) {
+    fn remember(&self, written: Vec<(String, Value)>) {
+        for (table, key) in written {
             let get = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
-            let item = self.run("GetItem", &get).1.get("Item").cloned();
+            let item = self.look("GetItem", get).get_mut("Item").map(Value::take);
             let mut before = self.0.before.lock().expect("no panic holds this lock");
             if before.iter().filter(|old| old.table == table).count() >= LAG_WRITES_MAX
                 && let Some(oldest) = before.iter().position(|old| old.table == table)
@@ -105,67 +139,66 @@ impl Tables {
     }
 
     /// A read's answer as it would have been before the last writes, `writes` of them at most.
-    fn lag(&self, body: &Value, mut reply: Value, writes: usize) -> Value {
+    fn lag(&self, body: &Value, reply: &str, writes: usize) -> String {
+        let mut reply: Value = serde_json::from_str(reply).expect("the engine writes JSON");
         let before = self.0.before.lock().expect("no panic holds this lock");
         let before = before.iter().rev().filter(|old| body["TableName"] == old.table.as_str()).take(writes);
         if !body["Key"].is_null() {
             for old in before.filter(|old| old.key["pk"] == body["Key"]["pk"] && old.key["sk"] == body["Key"]["sk"]) {
                 reply = old.item.as_ref().map_or(json!({}), |item| json!({ "Item": item }));
             }
-            return reply;
+            return reply.to_string();
         }
-        let Some(items) = reply.get_mut("Items").and_then(Value::as_array_mut) else { return reply };
-        for old in before {
-            items.retain(|item| item["pk"] != old.key["pk"] || item["sk"] != old.key["sk"]);
-            items.extend(old.item.clone().filter(|item| answers(body, item)));
+        if let Some(items) = reply.get_mut("Items").and_then(Value::as_array_mut) {
+            for old in before {
+                items.retain(|item| item["pk"] != old.key["pk"] || item["sk"] != old.key["sk"]);
+                items.extend(old.item.clone().filter(|item| answers(body, item)));
+            }
+            let count = items.len();
+            (reply["Count"], reply["ScannedCount"]) = (json!(count), json!(count));
         }
-        let count = items.len();
-        (reply["Count"], reply["ScannedCount"]) = (json!(count), json!(count));
-        reply
+        reply.to_string()
     }
 
-    fn run(&self, operation: &str, body: &Value) -> (u16, Value) {
+    fn run(&self, operation: &str, body: &str) -> (u16, String) {
         match dispatch(&self.0.store.database, operation, body) {
             Ok(reply) => (200, reply),
-            Err(error) => {
-                let text: Value = serde_json::from_str(&error.to_json()).expect("the engine writes JSON");
-                (error.status_code(), text)
-            }
+            Err(error) => (error.status_code(), error.to_json()),
         }
     }
 
-    async fn call(&self, operation: &str, body: Value) -> Result<(u16, Value), ConnectorError> {
-        let mut body = body;
+    async fn call(&self, mut asked: Asked) -> Result<(u16, String), ConnectorError> {
         if let Some(mutant) = self.0.mutant {
-            mutant.at_table(operation, &mut body);
+            mutant.at_table(&asked.operation, &mut asked.body);
+            asked.text = asked.body.to_string();
         }
-        let kind = kind(operation, &body);
-        let text = format!("{operation} {} {}", names(operation, &body), digest(&body));
+        let Asked { operation, body, .. } = &asked;
+        let text = format!("{operation} {} {}", names(operation, body), digest(body));
         let lost = || ConnectorError::io("the connection is gone".into());
-        match self.0.gate.pass(Call::new(kind, text)).await {
-            Outcome::Done => Ok(self.execute(operation, &body)),
+        match self.0.gate.pass(Call::new(kind(operation, body), text)).await {
+            Outcome::Done => Ok(self.execute(&asked)),
             Outcome::ReplyLost => {
-                self.execute(operation, &body);
+                self.execute(&asked);
                 Err(lost())
             }
             Outcome::DiesAfter => {
-                self.execute(operation, &body);
+                self.execute(&asked);
                 std::future::pending().await
             }
             Outcome::Stale(writes) => {
-                let (status, reply) = self.execute(operation, &body);
-                Ok((status, self.lag(&body, reply, writes)))
+                let (status, reply) = self.execute(&asked);
+                Ok((status, self.lag(body, &reply, writes)))
             }
             Outcome::Slow => {
-                let done = self.execute(operation, &body);
+                let done = self.execute(&asked);
                 tokio::time::sleep(Duration::from_secs(SLOW_SECONDS)).await;
                 Ok(done)
             }
             Outcome::Throttled if operation == "TransactWriteItems" => {
-                Ok((400, faults::cancelled(&body, "ThrottlingError")))
+                Ok((400, faults::cancelled(body, "ThrottlingError").to_string()))
             }
-            Outcome::Throttled => Ok((400, faults::throttled())),
-            Outcome::Conflict => Ok((400, faults::conflict(operation, &body))),
+            Outcome::Throttled => Ok((400, faults::throttled().to_string())),
+            Outcome::Conflict => Ok((400, faults::conflict(operation, body).to_string())),
             _ => Err(lost()),
         }
     }
@@ -192,11 +225,12 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-            let body = request.body().bytes().unwrap_or_default();
-            let body = serde_json::from_slice(body).expect("the client writes JSON");
-            let (status, reply) = tables.call(&operation, body).await?;
+            let text =
+                std::str::from_utf8(request.body().bytes().unwrap_or_default()).expect("JSON is text").to_owned();
+            let body = serde_json::from_str(&text).expect("the client writes JSON");
+            let (status, reply) = tables.call(Asked { operation, text, body }).await?;
             let status = StatusCode::try_from(status).expect("it is a status");
-            Ok(HttpResponse::new(status, SdkBody::from(reply.to_string())))
+            Ok(HttpResponse::new(status, SdkBody::from(reply)))
         })
     }
 }
@@ -279,24 +313,20 @@ fn tail(value: &Value) -> String {
     text[cut..].to_owned()
 }
 
-/// A digest of what is asked, less the token that a client makes for itself.
+/// A digest of what is asked, whatever the order of its fields, less the token that a client makes for itself.
 fn digest(body: &Value) -> String {
-    let mut body = body.clone();
-    if let Some(members) = body.as_object_mut() {
-        members.remove("ClientRequestToken");
-    }
-    let digest = Sha256::digest(body.to_string());
+    let asked = if body["ClientRequestToken"].is_null() { body } else { &body["TransactItems"] };
+    let digest = Sha256::digest(asked.to_string());
     digest[..DIGEST_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn dispatch(database: &Database, operation: &str, body: &Value) -> Result<Value, DynoxideError> {
+fn dispatch(database: &Database, operation: &str, body: &str) -> Result<String, DynoxideError> {
     use dynoxide::actions as a;
-    fn read<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, DynoxideError> {
-        // As text: the engine's own reader looks at how numbers are written.
-        serde_json::from_str(&body.to_string()).map_err(|error| DynoxideError::ValidationException(error.to_string()))
+    fn read<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, DynoxideError> {
+        serde_json::from_str(body).map_err(|error| DynoxideError::ValidationException(error.to_string()))
     }
-    fn write(reply: impl Serialize) -> Result<Value, DynoxideError> {
-        serde_json::to_value(reply).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+    fn write(reply: impl Serialize) -> Result<String, DynoxideError> {
+        serde_json::to_string(&reply).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
     }
     match operation {
         "GetItem" => write(database.get_item(read::<a::get_item::GetItemRequest>(body)?)?),

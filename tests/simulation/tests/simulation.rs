@@ -21,7 +21,7 @@ fn a_crash_at_every_call_loses_nothing() {
             scope.spawn(|| {
                 let ground = Ground::prepare();
                 while let Some(path) = PATHS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    crash_points(&ground, path, crashes, |index, outcome, report| {
+                    crash_points(&ground, path, None, crashes, |index, outcome, report| {
                         let trace = report.trace.join("\n");
                         assert!(
                             report.wrong.is_empty(),

@@ -76,7 +76,7 @@ impl World<'_> {
         if let Some(process) = idle.filter(|_| !self.faults.restarts(&mut self.choices)) {
             return process;
         }
-        let skew = self.faults.skew(&mut self.choices);
+        let skew = self.faults.skew(&mut self.choices, handler);
         let app = app(self.ground, handler, &self.clients, self.clock.skewed(skew), &self.rng);
         let trigger = functions::find(handler).map(|function| &function.trigger);
         let router = match trigger {

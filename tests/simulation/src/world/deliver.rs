@@ -73,6 +73,9 @@ impl World<'_> {
     pub(super) fn deliver_message(&mut self, queue: usize, at: usize, twice: bool) {
         let now_ms = self.clock.now().as_millisecond();
         let visible = self.queues.visible(queue, now_ms);
+        if self.faults.happens(&mut self.choices, "message on its last try") {
+            self.queues.wear_out(queue, at);
+        }
         let behind = visible.into_iter().filter(|other| *other > at).take(self.batch(queue) - 1);
         let behind: Vec<usize> = behind.collect();
         let more = self.faults.more(&mut self.choices, behind.len());

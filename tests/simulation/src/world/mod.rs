@@ -59,6 +59,8 @@ pub struct World<'a> {
     pub verdict: Option<bool>,
     /// What no run may show: a panic, an answer of 500.
     pub scandals: Vec<String>,
+    /// By how many seconds the clock is wrong of the `buy` that meets whoever comes back late.
+    pub late_skew_seconds: i64,
     /// Who decides where every order of events is gone through.
     pub explorer: Option<Explorer>,
     /// Whether messages stay where they are.
@@ -133,22 +135,13 @@ impl<'a> World<'a> {
         let bus = Bus { gate: gate.clone(), sent: Arc::default() };
         let (router, mutant) = (stripe.router(), faults.mutant);
         let transport = Provider { gate: gate.clone(), stripe: stripe.clone(), router, kind: Kind::Provider, mutant };
+        let streams = streams(&ground.system, &tables);
         let clients = Clients {
             dynamodb: tables.client(),
             bus: platform::bus::Bus::InProcess(Arc::new(bus.clone())),
             secrets: Secrets::fixed(ground.secrets.clone()),
             transport: Arc::new(transport),
         };
-        let mut streams = Vec::new();
-        for function in &ground.system.functions {
-            for trigger in &function.triggers {
-                if let Trigger::Stream(source) = trigger {
-                    let position = tables.store().stream_end(&source.table).expect("the stream can be read");
-                    let (handler, source) = (function.handler.clone(), source.clone());
-                    streams.push(Stream { handler, begins_at: position, source, position, is_busy: false });
-                }
-            }
-        }
         Self {
             ground,
             choices,
@@ -163,6 +156,7 @@ impl<'a> World<'a> {
             answers: Vec::new(),
             verdict: None,
             scandals: Vec::new(),
+            late_skew_seconds: 0,
             explorer: None,
             is_closed: false,
             is_later: false,
@@ -278,8 +272,9 @@ impl<'a> World<'a> {
         self.webhooks.clear();
     }
 
-    /// No idle process is used again: the next ones have the right time.
-    pub fn restart(&mut self) {
+    /// No idle process is used again; the clock of the next `buy` is so many seconds wrong.
+    pub fn restart(&mut self, skew_seconds: i64) {
+        self.faults.skew_seconds = skew_seconds;
         self.warm.clear();
         self.generation += 1;
     }
@@ -360,10 +355,8 @@ impl<'a> World<'a> {
     }
 
     fn unread_streams(&self) -> Vec<usize> {
-        let unread = |stream: &Stream| {
-            let end = self.tables.store().stream_end(&stream.source.table).expect("the stream can be read");
-            !stream.is_busy && end > stream.position
-        };
+        let unread =
+            |stream: &Stream| !stream.is_busy && self.tables.stream_end(&stream.source.table) > stream.position;
         (0..self.streams.len()).filter(|at| unread(&self.streams[*at])).collect()
     }
 
@@ -375,6 +368,10 @@ impl<'a> World<'a> {
         self.note(|| format!("{name}#{} {} -> {outcome:?}", call.actor, call.text));
         match (call.kind, outcome) {
             (Kind::Request, Outcome::Refused) => self.gate.decide(call.id, Outcome::Answered(None)),
+            (Kind::Later, outcome) => {
+                self.restart(self.late_skew_seconds);
+                self.gate.decide(call.id, outcome);
+            }
             (Kind::Request, outcome) => self.answer(call.id, outcome == Outcome::ReplyLost),
             (_, Outcome::DiesBefore) => self.kill(call.actor),
             (_, Outcome::DiesAfter) => {
@@ -419,15 +416,13 @@ impl<'a> World<'a> {
 
     /// An issuer opens a dispute about a captured payment, or decides one.
     fn decide_dispute(&mut self) {
-        let books = self.stripe.books();
-        let open = books.disputes.iter().filter(|dispute| !dispute.status.is_decided());
-        let open: Vec<String> = open.map(|dispute| dispute.payment_intent.clone()).collect();
-        let captured = books.intents.iter().filter(|intent| intent.amount_received > 0);
-        let captured: Vec<String> = captured.map(|intent| intent.id.clone()).collect();
-        if let Some(payment) = open.first() {
+        if let Some(payment) = self.disputed_payments().first() {
             let won = self.choices.below(2) == 1;
-            self.close_dispute(payment, won);
-        } else if !captured.is_empty() {
+            return self.close_dispute(payment, won);
+        }
+        let captured = self.stripe.books().intents.into_iter().filter(|intent| intent.amount_received > 0);
+        let captured: Vec<String> = captured.map(|intent| intent.id).collect();
+        if !captured.is_empty() {
             let payment = &captured[self.choices.below(captured.len())];
             let opened = self.stripe.dispute(payment);
             self.note(|| format!("the issuer disputes {payment}: {opened:?}"));
@@ -436,16 +431,18 @@ impl<'a> World<'a> {
 
     /// Decides every dispute that is open; how many there were.
     pub fn decide_disputes(&mut self) -> usize {
-        let disputes = self.stripe.books().disputes;
-        let open: Vec<_> = disputes.into_iter().filter(|dispute| !dispute.status.is_decided()).collect();
-        for dispute in &open {
-            let won = match self.verdict {
-                Some(won) => won,
-                None => self.choices.below(2) == 1,
-            };
-            self.close_dispute(&dispute.payment_intent, won);
+        let open = self.disputed_payments();
+        for payment in &open {
+            let won = self.verdict.unwrap_or_else(|| self.choices.below(2) == 1);
+            self.close_dispute(payment, won);
         }
         open.len()
+    }
+
+    /// Payments with a dispute that is open.
+    fn disputed_payments(&self) -> Vec<String> {
+        let disputes = self.stripe.books().disputes.into_iter();
+        disputes.filter(|dispute| !dispute.status.is_decided()).map(|dispute| dispute.payment_intent).collect()
     }
 
     fn close_dispute(&mut self, payment: &str, won: bool) {
@@ -453,6 +450,20 @@ impl<'a> World<'a> {
         let closed = self.stripe.close_dispute(payment, won);
         self.note(|| format!("the issuer decides {closed:?}; won: {won}"));
     }
+}
+
+/// The template's streams, read from where they end now.
+fn streams(system: &System, tables: &Tables) -> Vec<Stream> {
+    let triggers = system.functions.iter().flat_map(|function| function.triggers.iter().map(move |on| (function, on)));
+    let sources = triggers.filter_map(|(function, trigger)| match trigger {
+        Trigger::Stream(source) => Some((function.handler.clone(), source.clone())),
+        _ => None,
+    });
+    let stream = |(handler, source): (String, StreamSource)| {
+        let position = tables.stream_end(&source.table);
+        Stream { handler, begins_at: position, source, position, is_busy: false }
+    };
+    sources.map(stream).collect()
 }
 
 /// Whether an event can be seen by nobody but who does it: what never changes is read, a request arrives, the relay
