@@ -3,6 +3,7 @@
 use domain::effects::{Effect, What};
 use domain::ids::{EventId, OrderId, RefundId, UserId};
 use platform::bus::QueueMessage;
+use platform::telemetry;
 use serde::{Deserialize, Serialize};
 
 /// Something for `settle` to look at. All are hints: what is true is read from the table and the provider.
@@ -27,9 +28,19 @@ pub enum Command {
 }
 
 impl Command {
+    /// The message of it, which carries the trace of the work at hand.
     pub fn message(&self, delay_seconds: u16) -> QueueMessage {
-        QueueMessage { body: serde_json::to_string(self).expect("a command is plain JSON"), delay_seconds }
+        let traced = Traced { command: self, trace: telemetry::trace() };
+        QueueMessage { body: serde_json::to_string(&traced).expect("a command is plain JSON"), delay_seconds }
     }
+}
+
+#[derive(Serialize)]
+struct Traced<'a> {
+    #[serde(flatten)]
+    command: &'a Command,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// An effect as the topic carries it: with the item it came from and that item's version, by which a consumer that
@@ -40,6 +51,26 @@ pub struct Envelope {
     pub effect: Effect,
     pub aggregate: String,
     pub v: u64,
+}
+
+/// What a message says of itself, whatever it is for.
+#[derive(Default, Deserialize)]
+pub struct Head {
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The effect's id, where it is one.
+    pub id: Option<String>,
+    pub trace: Option<String>,
+    pub order: Option<OrderId>,
+    /// The provider's id of a payment.
+    pub payment: Option<String>,
+}
+
+impl Head {
+    /// That of this body; nothing where it cannot be read, which is for whoever handles it to say.
+    pub fn of(body: &str) -> Self {
+        serde_json::from_str(body).unwrap_or_default()
+    }
 }
 
 /// The body of a message on the Payments queue.

@@ -4,6 +4,7 @@ mod admin;
 mod buy;
 mod catalog;
 pub mod commands;
+mod facts;
 mod failure;
 mod payment_webhook;
 mod reconcile;
@@ -18,13 +19,15 @@ mod views;
 
 pub use failure::Error;
 
+use commands::Head;
 use futures_util::StreamExt;
-use platform::{App, Rng};
+use platform::{App, Rng, telemetry};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::field::Empty;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, Info, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -82,12 +85,9 @@ pub fn find(name: &str) -> Option<&'static Function> {
 /// not done shortly before `app.deadline` is reported as not done.
 pub async fn invoke(app: App, name: &str, event: Value) -> Result<Value, Error> {
     match find(name).map(|function| &function.trigger) {
-        Some(Trigger::Queue(handle)) => queue(app, *handle, &event).await,
-        Some(Trigger::Stream(handle)) => stream(app, *handle, event).await,
-        Some(Trigger::Schedule(handle)) => {
-            let stop = stop(&app);
-            in_time(handle(app), stop).await.map(|()| Value::Null)
-        }
+        Some(Trigger::Queue(handle)) => queue(app, name, *handle, &event).await,
+        Some(Trigger::Stream(handle)) => stream(app, name, *handle, event).await,
+        Some(Trigger::Schedule(handle)) => schedule(app, name, *handle).await,
         Some(Trigger::Http(_)) => Err(Error::new(format!("the function {name} is started by HTTP"))),
         None => Err(Error::new(format!("no function is named {name}"))),
     }
@@ -112,32 +112,80 @@ fn records(event: &Value) -> Result<&Vec<Value>, Error> {
     event["Records"].as_array().ok_or_else(|| Error::new("the event has no Records"))
 }
 
-async fn queue(app: App, handle: fn(App, String) -> Handled, event: &Value) -> Result<Value, Error> {
+async fn schedule(app: App, name: &str, handle: fn(App) -> Handled) -> Result<Value, Error> {
+    let span = tracing::info_span!("schedule", function = name, trace = Empty, order = Empty);
+    let work = async {
+        let (stop, started) = (stop(&app), Instant::now());
+        let done = in_time(handle(app), stop).await;
+        let duration_ms = milliseconds_since(started);
+        match &done {
+            Ok(()) => tracing::info!(duration_ms, "run"),
+            Err(error) => tracing::error!(duration_ms, %error, "a run failed"),
+        }
+        done.map(|()| Value::Null)
+    };
+    telemetry::within(span, None, work).await
+}
+
+async fn queue(app: App, name: &str, handle: fn(App, String) -> Handled, event: &Value) -> Result<Value, Error> {
     let mut work = Vec::new();
     for record in records(event)? {
-        let body = record["body"].as_str().unwrap_or_default().to_owned();
-        let (id, handled) = (record["messageId"].clone(), message(app.clone(), handle, body));
+        let (id, body) = (record["messageId"].clone(), record["body"].as_str().unwrap_or_default().to_owned());
+        let handled = message(app.clone(), name, handle, id.clone(), body);
         work.push(async move { (id, handled.await) });
     }
     let handled: Vec<_> = futures_util::stream::iter(work).buffer_unordered(MESSAGES_AT_ONCE_MAX).collect().await;
-    let failures = handled.into_iter().filter_map(|(id, result)| {
-        let error = result.err()?;
-        tracing::warn!(message = %id, %error, "a message was not handled and will be delivered again");
-        Some(json!({ "itemIdentifier": id }))
-    });
-    Ok(json!({ "batchItemFailures": failures.collect::<Vec<_>>() }))
+    let failures = handled.into_iter().filter(|(_, done)| done.is_err());
+    let failures: Vec<_> = failures.map(|(id, _)| json!({ "itemIdentifier": id })).collect();
+    Ok(json!({ "batchItemFailures": failures }))
 }
 
-/// Handles one message, again after a pause where a fault may pass and there is time.
-async fn message(app: App, handle: fn(App, String) -> Handled, body: String) -> Result<(), Error> {
+/// Handles one message within a span that knows what it is, and writes its line.
+async fn message(
+    app: App,
+    name: &str,
+    handle: fn(App, String) -> Handled,
+    id: Value,
+    body: String,
+) -> Result<(), Error> {
+    let Head { kind, id: effect, trace, order, payment } = Head::of(&body);
+    let message_id = id.as_str().unwrap_or_default();
+    let span = tracing::info_span!(
+        "message",
+        function = name,
+        message_id,
+        kind,
+        effect,
+        payment,
+        trace = Empty,
+        order = Empty
+    );
+    let work = async {
+        order.into_iter().for_each(telemetry::about);
+        let started = Instant::now();
+        let (tries, done) = tried(app, handle, body).await;
+        let duration_ms = milliseconds_since(started);
+        match &done {
+            Ok(()) => tracing::info!(duration_ms, tries, "message handled"),
+            Err(error) => {
+                tracing::warn!(duration_ms, tries, %error, "a message was not handled and will be delivered again");
+            }
+        }
+        done
+    };
+    telemetry::within(span, trace, work).await
+}
+
+/// Handles one message, again after a pause where a fault may pass and there is time; how often it was tried.
+async fn tried(app: App, handle: fn(App, String) -> Handled, body: String) -> (u32, Result<(), Error>) {
     let stop = stop(&app);
     let mut tries = 1;
     loop {
-        let Err(error) = in_time(handle(app.clone(), body.clone()), stop).await else { return Ok(()) };
-        let Some(rest) = error.passes.filter(|_| tries < MESSAGE_TRIES_MAX) else { return Err(error) };
+        let Err(error) = in_time(handle(app.clone(), body.clone()), stop).await else { return (tries, Ok(())) };
+        let Some(rest) = error.passes.filter(|_| tries < MESSAGE_TRIES_MAX) else { return (tries, Err(error)) };
         let pause = rest + pause(&app.rng, tries);
         if stop.is_some_and(|stop| stop <= Instant::now() + pause) {
-            return Err(error);
+            return (tries, Err(error));
         }
         tracing::info!(%error, tries, ?pause, "a message is tried again");
         tokio::time::sleep(pause).await;
@@ -151,17 +199,44 @@ fn pause(rng: &Rng, tries: u32) -> Duration {
     Duration::from_millis(u64::from(rng.below(longest)))
 }
 
-async fn stream(app: App, handle: fn(App, Value) -> Handled, mut event: Value) -> Result<Value, Error> {
+async fn stream(app: App, name: &str, handle: fn(App, Value) -> Handled, mut event: Value) -> Result<Value, Error> {
     records(&event)?;
-    let stop = stop(&app);
     for record in event["Records"].as_array_mut().into_iter().flatten() {
         let number = record["dynamodb"]["SequenceNumber"].clone();
-        if let Err(error) = in_time(handle(app.clone(), record.take()), stop).await {
-            tracing::warn!(sequence = %number, %error, "a stream record was not handled and will be delivered again");
+        if self::record(app.clone(), name, handle, &number, record.take()).await.is_err() {
             return Ok(json!({ "batchItemFailures": [{ "itemIdentifier": number }] }));
         }
     }
     Ok(json!({ "batchItemFailures": [] }))
+}
+
+/// Handles one record. Most records set nothing off, and their lines are for whoever asks for them.
+async fn record(
+    app: App,
+    name: &str,
+    handle: fn(App, Value) -> Handled,
+    number: &Value,
+    record: Value,
+) -> Result<(), Error> {
+    let sequence = number.as_str().unwrap_or_default();
+    let span = tracing::info_span!("record", function = name, sequence, trace = Empty, order = Empty);
+    let work = async {
+        let (stop, started) = (stop(&app), Instant::now());
+        let done = in_time(handle(app, record), stop).await;
+        let duration_ms = milliseconds_since(started);
+        match &done {
+            Ok(()) => tracing::debug!(duration_ms, "record handled"),
+            Err(error) => {
+                tracing::warn!(duration_ms, %error, "a stream record was not handled and will be delivered again");
+            }
+        }
+        done
+    };
+    telemetry::within(span, None, work).await
+}
+
+fn milliseconds_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The description of every route, from the handlers' types.

@@ -1,7 +1,7 @@
 //! `payment-webhook`: the provider says that something changed. Its signature is checked, and what it hints at is put
 //! on the Payments queue; nothing else of it is believed.
 
-use crate::commands::Command;
+use crate::commands::{Command, Head};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -47,6 +47,8 @@ async fn receive(
         Hint::Dispute { payment } => Command::DisputeChanged { payment },
         Hint::Nothing => return Ok(StatusCode::NO_CONTENT),
     };
+    let Head { kind, payment, .. } = Head::of(&command.message(0).body);
+    tracing::info!(kind, payment, "the provider has news");
     let sent = app.clients.bus.send(app.config.get("PAYMENTS_QUEUE_URL")?, vec![command.message(0)]).await;
     sent.map_err(|error| Problem::unavailable("busy", "Send it again.", error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)

@@ -444,7 +444,7 @@ async fn publish(app: &App, report: &Report) -> Result<(), Error> {
     tracing::info!(%day, matched, looked_at, findings = findings_total, healing, "reconciled");
     let counts =
         [("ReconcileRuns", 1), ("ReconcileFindings", report.findings_total), ("ReconcileHealed", report.healing)];
-    telemetry::count(report.ran_at, &counts);
+    telemetry::count(report.ran_at, &counts, None);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `refund`: what giving tickets back would give, and giving them back. The money is moved by `settle`.
 
+use crate::facts;
 use crate::views::{OrderOut, RefundOut, RefundQuoteOut, refund_problem};
 use axum::extract::State;
 use domain::catalog::Event;
@@ -100,8 +101,8 @@ pub async fn give_back(
             return if is_same { Ok(Created(RefundOut::new(&order, known))) } else { Err(Problem::key_reused()) };
         }
         let next = order.request_refund(&event, &asked, app.now()).map_err(refund_problem)?;
-        match app.orders.save(&next).await {
-            Ok(()) => {
+        match facts::save(app, next, &[]).await {
+            Ok(next) => {
                 let stored = next.refund(refund).expect("the refund was just added");
                 return Ok(Created(RefundOut::new(&next, stored)));
             }

@@ -1,7 +1,7 @@
 //! `relay`: publishes the effects that a write carried, from the tables' streams to the Events topic.
 
 use crate::Error;
-use crate::commands::Envelope;
+use crate::commands::{Envelope, Head};
 use domain::effects::Effect;
 use platform::App;
 use platform::bus::{QueueMessage, TopicMessage};
@@ -24,7 +24,10 @@ pub async fn handle(app: App, record: Value) -> Result<(), Error> {
     let letters = match effects(&record) {
         Ok(messages) if messages.is_empty() => return Ok(()),
         Ok(messages) => match app.clients.bus.publish(app.config.get("EVENTS_TOPIC_ARN")?, messages.clone()).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                messages.iter().for_each(published);
+                return Ok(());
+            }
             Err(error) => {
                 tracing::error!(%error, "effects could not be published now");
                 messages.into_iter().map(|message| message.body).collect()
@@ -37,6 +40,13 @@ pub async fn handle(app: App, record: Value) -> Result<(), Error> {
     };
     let letters = letters.into_iter().map(|body| QueueMessage { body, delay_seconds: 0 }).collect();
     Ok(app.clients.bus.send(app.config.get("UNPUBLISHED_QUEUE_URL")?, letters).await?)
+}
+
+/// The line of an effect that was published.
+pub fn published(message: &TopicMessage) {
+    let Head { id: effect, trace, order, .. } = Head::of(&message.body);
+    let order = order.map(|order| order.to_string());
+    tracing::info!(effect, kind = message.kind, trace, order, "effect published");
 }
 
 /// The effects in a record's new image that are not in the old.

@@ -17,5 +17,7 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
             vec![TopicMessage { kind: envelope.effect.what.kind().to_owned(), body }]
         }
     };
-    Ok(app.clients.bus.publish(app.config.get("EVENTS_TOPIC_ARN")?, messages).await?)
+    app.clients.bus.publish(app.config.get("EVENTS_TOPIC_ARN")?, messages.clone()).await?;
+    messages.iter().for_each(relay::published);
+    Ok(())
 }

@@ -1,14 +1,15 @@
 //! Drives an order to rest. What to do next is decided by `domain::orders::Order::step`; here it is done, one write or
 //! one call at a time, so that whoever comes after a crash goes on from what is written.
 
+use crate::facts;
 use domain::ids::{OrderId, RefundId, UserId};
 use domain::orders::{Order, OrderSeat, OrderState, Refund, RefundRefused, Refused, Step, TicketState};
 use domain::payments::{DisputeState, Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
 use domain::seating::Block;
-use platform::App;
 use platform::http::Problem;
 use platform::payments::{GatewayError, NewRefund};
 use platform::store::StoreError;
+use platform::{App, telemetry};
 use std::collections::BTreeMap;
 
 /// Steps that one drive takes; the longest way, late money for a lost order, has six.
@@ -69,6 +70,7 @@ pub async fn look(app: &App, buyer: UserId, id: OrderId) -> Result<Option<(Order
 
 /// The same for an order and a payment that were just read.
 pub async fn drive_from(app: &App, order: Order, payment: Option<Payment>) -> Result<Order, SagaError> {
+    telemetry::about(order.id);
     tidy(app, &order).await?;
     let (mut order, mut payment) = (order, payment);
     for _ in 0..STEPS_MAX {
@@ -113,14 +115,20 @@ async fn take(app: &App, order: &Order, payment: Option<&Payment>, step: Step) -
         Step::Nothing => return Ok(order.clone()),
         Step::Settle if order.state == OrderState::Settling => return settle(app, order, payment).await,
         Step::Settle => order.settling(),
-        Step::Decline => order.declined(),
+        Step::Decline => {
+            let next = facts::save(app, order.declined(), &[]).await?;
+            facts::declined(app);
+            return Ok(next);
+        }
         Step::BeginClosing(why) => order.closing(why)?,
         Step::FinishClosing => {
             if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Cancelled) {
                 app.gateway.cancel(&payment.id).await?;
             }
             release(app, order).await?;
-            order.closed()
+            let next = facts::save(app, order.closed(), &[]).await?;
+            facts::closed(app, &next);
+            return Ok(next);
         }
         Step::FinishLosing => {
             if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Cancelled) {
@@ -138,8 +146,7 @@ async fn take(app: &App, order: &Order, payment: Option<&Payment>, step: Step) -
             release(app, order).await?;
             let captured = payment.expect("this step is for an order with a payment").captured;
             let (next, entry) = order.unadopted(captured, app.now());
-            app.orders.save_with_entries(&next, &app.ledger, &[entry]).await?;
-            return Ok(next);
+            return Ok(facts::save(app, next, &[entry]).await?);
         }
         Step::Refund(id) => return refund(app, order, id).await,
         Step::FinishDispute => {
@@ -150,8 +157,7 @@ async fn take(app: &App, order: &Order, payment: Option<&Payment>, step: Step) -
             order.dispute_finished(&event, app.now())?
         }
     };
-    app.orders.save(&next).await?;
-    Ok(next)
+    Ok(facts::save(app, next, &[]).await?)
 }
 
 /// From `settling` to `paid`, or to `lost` with nothing kept.
@@ -164,30 +170,35 @@ async fn settle(app: &App, order: &Order, payment: Option<&Payment>) -> Result<O
         None => true,
         Some(payment) => payment.amount == owed,
     };
-    if is_cancelled || !is_owed || !sell(app, order).await? {
-        return lose(app, order).await;
+    if is_cancelled {
+        return lose(app, order, "the event was cancelled").await;
+    }
+    if !is_owed {
+        return lose(app, order, "the payment is of another amount").await;
+    }
+    if !sell(app, order).await? {
+        return lose(app, order, "a seat is somebody else's").await;
     }
     if let Some(payment) = payment.filter(|payment| payment.status != PaymentStatus::Captured) {
         match app.gateway.capture(payment).await {
             Ok(_) => {}
             Err(GatewayError::Refused(cause)) => {
                 tracing::warn!(order = %order.id, cause, "the capture was refused");
-                return lose(app, order).await;
+                return lose(app, order, "the capture was refused").await;
             }
             Err(error) => return Err(error.into()),
         }
     }
     let (next, entry) = order.paid(app.now());
-    app.orders.save_with_entries(&next, &app.ledger, &[entry]).await?;
+    let next = facts::save(app, next, &[entry]).await?;
     tracing::info!(order = %order.id, seats = order.seats.len(), amount = order.total().amount, "order paid");
     Ok(next)
 }
 
 /// Writes that an order is lost. What it has is given back by the steps that follow, when nobody can make it paid.
-async fn lose(app: &App, order: &Order) -> Result<Order, SagaError> {
-    let next = order.lost();
-    app.orders.save(&next).await?;
-    tracing::warn!(order = %order.id, "order lost");
+async fn lose(app: &App, order: &Order, why: &str) -> Result<Order, SagaError> {
+    let next = facts::save(app, order.lost(), &[]).await?;
+    tracing::warn!(order = %order.id, why, "order lost");
     Ok(next)
 }
 
@@ -257,7 +268,7 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
         _ => None,
     };
     let (next, entry) = order.refund_done(id, provider_refund, app.now());
-    app.orders.save_with_entries(&next, &app.ledger, &[entry]).await?;
+    let next = facts::save(app, next, &[entry]).await?;
     tracing::info!(order = %order.id, refund = %id, amount = refund.amount, "refund done");
     Ok(next)
 }
@@ -281,7 +292,7 @@ async fn move_back(
 /// Writes that the provider could not give money back; a person has to, unless it gave way to the buyer's bank.
 pub async fn refund_failed(app: &App, order: &Order, id: RefundId, gave_way: bool) -> Result<Order, SagaError> {
     let (next, reversal) = order.refund_failed(id, gave_way, app.now());
-    app.orders.save_with_entries(&next, &app.ledger, reversal.as_slice()).await?;
+    let next = facts::save(app, next, reversal.as_slice()).await?;
     tracing::error!(order = %order.id, refund = %id, gave_way, "a refund failed at the provider");
     Ok(next)
 }
@@ -306,8 +317,8 @@ pub async fn disputed(app: &App, mut order: Order, payment: Payment) -> Result<O
 async fn note_dispute(app: &App, mut order: Order, dispute: &ProviderDispute) -> Result<Order, SagaError> {
     for _ in 0..DISPUTE_TRIES_MAX {
         let Some((next, entries)) = order.dispute_seen(dispute, app.now()) else { return Ok(order) };
-        match app.orders.save_with_entries(&next, &app.ledger, &entries).await {
-            Ok(()) => {
+        match facts::save(app, next, &entries).await {
+            Ok(next) => {
                 tracing::warn!(order = %order.id, dispute = dispute.id, state = ?dispute.state, "an order is disputed");
                 if next.disputes.iter().any(|known| known.was_lost && known.state == DisputeState::Won) {
                     tracing::error!(order = %order.id, dispute = dispute.id, "a lost dispute was won: its tickets are void");

@@ -1,18 +1,18 @@
 //! `settle`: the one place that moves money. Each message of the Payments queue says where to look; the order and its
 //! payment say what to do.
 
-use crate::Error;
 use crate::commands::{Command, PaymentsMessage};
 use crate::saga::{self, SagaError};
+use crate::{Error, facts};
 use domain::catalog::Event;
 use domain::effects::What;
 use domain::ids::{EventId, OrderId, RefundId, UserId};
 use domain::ledger::Cause;
 use domain::orders::{RefundAsk, RefundRefused};
 use domain::payments::{PaymentStatus, ProviderRefundStatus};
-use platform::App;
 use platform::payments::GatewayError;
 use platform::store::{LEDGER_SHARDS, StoreError};
+use platform::{App, telemetry};
 
 /// Orders of a cancelled event that one message works through.
 const PAGE_ORDERS: i32 = 25;
@@ -23,7 +23,7 @@ const WRITE_TRIES_MAX: usize = 5;
 const LAST_PASS_SECONDS: u16 = 120;
 
 pub async fn handle(app: App, body: String) -> Result<(), Error> {
-    let message = PaymentsMessage::parse(&body).map_err(|error| Error::new(format!("an unknown message: {error}")))?;
+    let message = PaymentsMessage::parse(&body).map_err(unknown)?;
     match message {
         PaymentsMessage::Command(Command::PaymentChanged { payment }) => payment_changed(&app, &payment).await,
         PaymentsMessage::Command(Command::RefundChanged { payment, refund }) => {
@@ -40,6 +40,11 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
         PaymentsMessage::Effect(What::EventCancelled { event }) => refund_event(&app, event).await,
         PaymentsMessage::Effect(other) => Err(Error::new(format!("settle does not take {}", other.kind()))),
     }
+}
+
+/// What is said of a message that is none of ours: where it ends to be one, and nothing of what it has there.
+fn unknown(error: serde_json::Error) -> Error {
+    Error::new(format!("an unknown message: it is wrong as {:?} at column {}", error.classify(), error.column()))
 }
 
 /// A due order comes back every minute by itself: what passes is not worth a message that waits beside it. But only
@@ -63,6 +68,7 @@ async fn order_due(app: &App, buyer: UserId, order: OrderId) -> Result<(), Error
 async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
     let fetched = app.gateway.fetch(id).await?;
     let Some(payment) = fetched else { return Ok(()) };
+    telemetry::about(payment.order);
     let order = app.orders.get(payment.buyer, payment.order).await?;
     match order {
         Some(order) if order.payment.as_deref() == Some(id) => {
@@ -77,6 +83,7 @@ async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
 /// A refund that the provider took may still fail days later: then it comes back as work for a person.
 async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
+    telemetry::about(fetched.order);
     for _ in 0..WRITE_TRIES_MAX {
         let stored = app.orders.get(fetched.buyer, fetched.order).await?;
         let Some((order, known)) = stored.as_ref().and_then(|order| Some((order, order.refund(refund)?))) else {
@@ -99,6 +106,7 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
 /// What the provider says of the payment's disputes now becomes the order's; the event said no more than where to look.
 async fn dispute_changed(app: &App, payment: &str) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
+    telemetry::about(fetched.order);
     let Some(order) = app.orders.get(fetched.buyer, fetched.order).await? else { return Ok(()) };
     if order.payment.as_deref() != Some(payment) {
         // Nobody was given the secret of it; if it was captured all the same, `reconcile` says so.
@@ -136,6 +144,7 @@ async fn refund_orders(app: &App, event: EventId, shard: u8, cursor: Option<Stri
 
 /// Stores the decision to refund every ticket of an order of a cancelled event, once.
 async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> Result<(), Error> {
+    telemetry::about(id);
     for _ in 0..WRITE_TRIES_MAX {
         let stored = app.orders.get(buyer, id).await?;
         let order = stored.ok_or_else(|| Error::new(format!("the order {id} of the journal is not there")))?;
@@ -149,10 +158,10 @@ async fn refund_order(app: &App, event: &Event, buyer: UserId, id: OrderId) -> R
             Err(RefundRefused::Order(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        match app.orders.save(&next).await {
+        match facts::save(app, next, &[]).await {
             // A check-in or a refund by the buyer came first: decide again on what is there now.
             Err(StoreError::Conflict) => {}
-            saved => return saved.map_err(Error::from),
+            saved => return saved.map(drop).map_err(Error::from),
         }
     }
     Err(Error::new(format!("the order {id} is written too often")))

@@ -202,10 +202,16 @@ impl TestApp {
     }
 }
 
+/// Names another DynamoDB for the tables of tests that keep nothing: `BOXOFFICE_TEST_DYNAMODB_URL=http://127.0.0.1:4566 cargo test
+/// -p tests`. It has to be an emulator; `infra/check-deployment --tables` starts one and does this.
+const DYNAMODB: &str = "BOXOFFICE_TEST_DYNAMODB_URL";
+
 /// How a test's box office runs unless it says otherwise.
 pub fn options() -> Options {
     let clock = Clock::frozen_at(NOW.parse().expect("it is an instant"));
-    Options { clock, schedules: false, ..Options::default() }
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says which DynamoDB they are for")]
+    let dynamodb = std::env::var(DYNAMODB).ok().filter(|url| !url.is_empty());
+    Options { clock, schedules: false, dynamodb, ..Options::default() }
 }
 
 /// The `id` of what a reply describes.

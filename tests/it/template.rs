@@ -260,3 +260,118 @@ fn throttled_routes_are_routes() {
         assert!(routes.contains(route), "{route}");
     }
 }
+
+/// The resources of a type, by name.
+fn of_type<'a>(template: &'a Value, kind: &str) -> BTreeMap<&'a str, &'a Value> {
+    let resources = template["Resources"].as_object().expect("there are resources");
+    let found = resources.iter().filter(|(_, resource)| resource["Type"] == kind);
+    found.map(|(name, resource)| (name.as_str(), &resource["Properties"])).collect()
+}
+
+/// One or many, as IAM has it, as many.
+fn many(one_or_more: &Value) -> Vec<&str> {
+    match one_or_more {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    }
+}
+
+/// The statements of a role's own policies.
+fn statements(role: &Value) -> impl Iterator<Item = &Value> {
+    let policies = role["Policies"].as_array().into_iter().flatten();
+    policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten())
+}
+
+#[test]
+fn each_function_has_a_role_of_its_own_that_names_what_it_may() {
+    let template = written();
+    let (functions, roles) = (of_type(&template, "AWS::Serverless::Function"), of_type(&template, "AWS::IAM::Role"));
+    let used: BTreeSet<String> = functions.keys().map(|name| format!("{name}Role")).collect();
+    assert_eq!(used, roles.keys().map(|name| (*name).to_owned()).collect());
+    for (name, function) in functions {
+        // Without a role, or with policies beside it, SAM would add AWS's own policies, which are for every resource.
+        assert_eq!(function["Role"], format!("{name}Role.Arn"));
+        assert!(function["Policies"].is_null(), "{name}");
+        let role = &roles[format!("{name}Role").as_str()];
+        assert_eq!(role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"], "lambda.amazonaws.com");
+        assert!(role["ManagedPolicyArns"].is_null(), "{name}");
+        for statement in statements(role) {
+            let (actions, resources) = (many(&statement["Action"]), many(&statement["Resource"]));
+            assert!(!actions.is_empty() && !resources.is_empty(), "{name}: {statement}");
+            assert!(actions.iter().all(|action| !action.contains('*')), "{name}: {statement}");
+            assert!(resources.iter().all(|resource| !resource.contains('*')), "{name}: {statement}");
+        }
+    }
+}
+
+#[test]
+fn the_journal_and_the_reports_are_only_added_to() {
+    let changes = ["dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"];
+    let template = written();
+    for (table, properties) in of_type(&template, "AWS::DynamoDB::Table") {
+        let policy = &properties["ResourcePolicy"]["PolicyDocument"]["Statement"][0];
+        assert_eq!(policy.is_object(), ["Ledger", "Desk"].contains(&table), "{table}");
+        if policy.is_object() {
+            assert_eq!((&policy["Effect"], &policy["Principal"]), (&"Deny".into(), &"*".into()), "{table}");
+            let denied = many(&policy["Action"]);
+            assert!(changes.iter().all(|action| denied.contains(action)), "{table}: {denied:?}");
+        }
+    }
+    for (name, role) in of_type(&template, "AWS::IAM::Role") {
+        let of_table = |table: &str| {
+            let arn = format!("{table}.Arn");
+            statements(role)
+                .filter(|statement| many(&statement["Resource"]).contains(&arn.as_str()))
+                .collect::<Vec<_>>()
+        };
+        for table in ["Ledger", "Desk"] {
+            let (allowed, denied): (Vec<_>, Vec<_>) =
+                of_table(table).into_iter().partition(|statement| statement["Effect"] == "Allow");
+            for statement in &allowed {
+                let actions = many(&statement["Action"]);
+                assert!(actions.iter().all(|action| !changes.contains(action)), "{name}: {statement}");
+                if actions.contains(&"dynamodb:PutItem") {
+                    assert_eq!(denied.iter().flat_map(|denied| many(&denied["Action"])).collect::<Vec<_>>(), changes);
+                    let within = &statement["Condition"]["ForAnyValue:StringEquals"]["dynamodb:EnclosingOperation"];
+                    assert!(table == "Desk" || many(within) == ["TransactWriteItems"], "{name}: {statement}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_rests_while_it_may_be_worked_on() {
+    let parameters = ["PublicUrl", "StripePublishableKey"].map(|name| (name.to_owned(), "x".to_owned()));
+    let system = System::parse(TEMPLATE, &BTreeMap::from(parameters)).expect("it is right");
+    for function in &system.functions {
+        for trigger in &function.triggers {
+            let Trigger::Queue(source) = trigger else { continue };
+            let queue =
+                system.queues.iter().find(|queue| queue.name == source.queue).expect("the template was checked");
+            assert!(queue.visibility >= 6 * function.timeout, "{} is taken by {}", queue.name, function.handler);
+            assert!(source.reports_failures, "{}", function.handler);
+            assert!(queue.redrive.as_ref().is_some_and(|redrive| redrive.receives_max >= 5), "{}", queue.name);
+        }
+    }
+}
+
+#[test]
+fn every_function_is_watched() {
+    let template = written();
+    let functions: BTreeSet<&str> = of_type(&template, "AWS::Serverless::Function").into_keys().collect();
+    let alarms = of_type(&template, "AWS::CloudWatch::Alarm");
+    for metric in ["Errors", "Throttles"] {
+        let of_alarm = |alarm: &Value| {
+            let metrics = alarm["Metrics"].as_array().into_iter().flatten().map(|it| &it["MetricStat"]["Metric"]);
+            let metrics = metrics.filter(|it| it["Namespace"] == "AWS/Lambda" && it["MetricName"] == metric);
+            metrics.filter_map(|it| it["Dimensions"][0]["Value"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let watched: Vec<String> = alarms.values().flat_map(|alarm| of_alarm(alarm)).collect();
+        assert_eq!(watched.len(), functions.len(), "{metric}: each once");
+        assert_eq!(watched.iter().map(String::as_str).collect::<BTreeSet<_>>(), functions, "{metric}");
+    }
+    let dashboard = of_type(&template, "AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"].to_string();
+    let unseen = functions.iter().filter(|name| !dashboard.contains(&format!("${{{name}}}")));
+    assert_eq!(unseen.collect::<Vec<_>>(), Vec::<&&str>::new());
+}

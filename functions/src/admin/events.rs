@@ -2,6 +2,7 @@
 
 use super::check_name;
 use crate::catalog::EventOut;
+use crate::facts;
 use crate::views::sentence;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -268,8 +269,7 @@ async fn amend_event(
     let AmendmentIn { name, starts_at, on_sale_from, on_sale_until, prices, refund_policy, .. } = ask;
     let amendment = Amendment { name, performer, starts_at, on_sale_from, on_sale_until, prices, refund_policy };
     let next = event.amend(amendment, app.now()).map_err(event_problem)?;
-    app.catalog.save_event(&next).await?;
-    Ok(axum::Json(EventOut::from(&next)))
+    save(&app, &event, next).await
 }
 
 /// Put an event on sale from its sale window on.
@@ -305,6 +305,7 @@ async fn cancel(
 
 /// Writes an event that may be as it was already: doing it twice is doing it once.
 async fn save(app: &App, event: &Event, next: Event) -> Result<axum::Json<EventOut>, Problem> {
+    let next = Event { effects: facts::traced(next.effects), ..next };
     if next.v != event.v {
         app.catalog.save_event(&next).await?;
     }

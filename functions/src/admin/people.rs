@@ -1,5 +1,6 @@
 //! Roles, and refunds on a ground that a person has to judge.
 
+use crate::facts;
 use crate::refund::{RefundIn, give_back};
 use crate::views::{RefundOut, order_problem};
 use axum::extract::State;
@@ -100,7 +101,7 @@ async fn retry_refund(
 ) -> Result<axum::Json<RefundOut>, Problem> {
     let order = app.orders.get(user, order).await?.ok_or_else(Problem::not_found)?;
     let next = order.retry_refund(refund, app.now()).map_err(order_problem)?;
-    app.orders.save(&next).await?;
+    let next = facts::save(&app, next, &[]).await?;
     tracing::info!(order = %order.id, %refund, admin = %admin.user, "refund retried");
     let refund = next.refund(refund).ok_or_else(Problem::not_found)?;
     Ok(axum::Json(RefundOut::new(&next, refund)))

@@ -4,14 +4,14 @@ mod payment;
 mod place;
 mod tickets;
 
-use crate::saga;
 use crate::views::{OrderOut, order_problem};
+use crate::{facts, saga};
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::ids::{self, EventId, OrderId};
 use domain::orders::{Closing, OrderState, Refused};
-use platform::App;
 use platform::http::{Buyer, Created, IdempotencyKey, Json, Page, PageIn, Path, Problem, Query, fingerprint, finish};
+use platform::{App, telemetry};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -80,15 +80,16 @@ async fn place_order(
     // A hold is 64 bits of this id: without the secret a buyer could search for two orders with one hold.
     let secret = app.secret("ORDER_ID_KEY").await?;
     let id = OrderId(ids::keyed(&buyer.id.to_string(), &format!("POST /orders {secret}"), &key));
+    telemetry::about(id);
     let request = fingerprint(&ask);
     let order = match place::place(&app, &buyer, id, &request, &ask).await {
         Ok(order) => order,
         // What was done before is answered as before, whatever would be refused now.
         Err(problem) if problem.status.is_client_error() => match app.orders.get(buyer.id, id).await? {
             Some(order) => order,
-            None => return Err(problem),
+            None => return Err(facts::refused(&app, problem)),
         },
-        Err(problem) => return Err(problem),
+        Err(problem) => return Err(facts::refused(&app, problem)),
     };
     if order.request != request {
         return Err(Problem::key_reused());

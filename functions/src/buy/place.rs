@@ -1,6 +1,7 @@
 //! From a wish for seats to a held order: check, lock the rows, write the order. Two calls for one row.
 
 use super::{BestIn, OrderIn, SeatIn};
+use crate::facts;
 use crate::views::{order_problem, sentence};
 use domain::catalog::{Event, NotOnSale, ORDER_SEATS_MAX};
 use domain::ids::{OrderId, UserId};
@@ -66,7 +67,10 @@ pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &O
     };
     let order = Order::place(new, hold_until, app.now());
     match app.orders.put_new(&order).await {
-        Ok(Ok(())) => Ok(order),
+        Ok(Ok(())) => {
+            facts::held(app, &order);
+            Ok(order)
+        }
         Ok(Err(existing)) => {
             wish.release_foreign(&locks, &existing).await?;
             Ok(existing)
@@ -221,7 +225,7 @@ impl Wish<'_> {
             Err(error) => Err(error.into()),
         };
         if let Err(problem) = released {
-            tracing::warn!(order = %self.order, ?problem, "locks are left to the end of their hold");
+            tracing::warn!(code = problem.code, cause = problem.cause(), "locks are left to the end of their hold");
         }
     }
 

@@ -1,7 +1,12 @@
 //! The command line.
 
+use crate::grants::Grant;
 use crate::redrive::{Place, Redrive};
 use crate::runner::Data;
+use domain::access::Role;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +17,8 @@ boxoffice - a box office on this machine
 Usage: boxoffice [serve] [options]
        boxoffice redrive [QUEUE] [--url URL] [--data DIR]
        boxoffice redrive [QUEUE] --aws
+       boxoffice grant-role EMAIL ROLE --aws [--table NAME]
+       boxoffice new-secrets
 
   --listen ADDRESS:PORT   where the API answers (127.0.0.1:3000)
   --data DIR              where everything is kept (.boxoffice)
@@ -25,6 +32,12 @@ redrive sends the dead letters of a queue back to it; without a queue it lists t
   --url URL               of the box office on this machine (http://127.0.0.1:3000)
   --data DIR              where it is kept, and with it the token that is asked for (.boxoffice)
   --aws                   of the account that the environment's AWS credentials are for
+
+grant-role gives somebody who has signed up a role (admin, gate, finance): so a new stack gets its first administrator.
+  --aws                   in the account that the environment's AWS credentials are for
+  --table NAME            the table of accounts, where there are several stacks
+
+new-secrets prints new values of the secrets that a deployment makes itself, as JSON: name to value.
 
   -h, --help              print this
   -V, --version           print the version
@@ -44,6 +57,8 @@ pub enum Command {
     Version,
     Serve(Serve),
     Redrive(Redrive),
+    Grant(Grant),
+    NewSecrets,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +78,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     let mut args = args.into_iter().peekable();
     if args.next_if(|first| first == "redrive").is_some() {
         return redrive(args);
+    }
+    if args.next_if(|first| first == "grant-role").is_some() {
+        return grant(args);
+    }
+    if args.next_if(|first| first == "new-secrets").is_some() {
+        return args.next().map_or(Ok(Command::NewSecrets), |arg| Err(format!("{arg} is not understood")));
     }
     args.next_if(|first| first == "serve");
     let (mut listen, mut directory, mut memory) = (SocketAddr::from(([127, 0, 0, 1], 3000)), None, false);
@@ -135,6 +156,28 @@ fn redrive(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
     Ok(Command::Redrive(Redrive { queue, place }))
 }
 
+fn grant(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let (mut named, mut table, mut aws) = (Vec::new(), None, false);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--aws" => aws = true,
+            "--table" => table = Some(args.next().ok_or("--table needs a value")?),
+            "-h" | "--help" => return Ok(Command::Help),
+            flag if flag.starts_with('-') => return Err(format!("{flag} is not understood")),
+            _ => named.push(arg),
+        }
+    }
+    let [email, role] = &named[..] else { return Err("grant-role needs an e-mail address and a role".to_owned()) };
+    if !aws {
+        return Err(
+            "grant-role works on AWS: add --aws. On this machine an administrator of the demo gives roles".to_owned()
+        );
+    }
+    let known: StrDeserializer<'_, ValueError> = role.as_str().into_deserializer();
+    let role = Role::deserialize(known).map_err(|error| error.to_string())?;
+    Ok(Command::Grant(Grant { email: email.clone(), role, table }))
+}
+
 fn number(flag: &str, text: &str, most: u64) -> Result<u64, String> {
     let number = text.parse().ok().filter(|number| *number <= most);
     number.ok_or_else(|| format!("{flag} {text}: that is no number from 0 to {most}"))
@@ -179,5 +222,12 @@ mod tests {
         check("redrive --aws --data x", Some("exclude"));
         check("redrive --url", Some("needs a value"));
         check("redrive --memory", Some("--memory is not understood"));
+        check("grant-role a@b.example admin --aws", None);
+        check("grant-role --aws --table dev-Accounts-A1 a@b.example gate", None);
+        check("grant-role a@b.example admin", Some("add --aws"));
+        check("grant-role a@b.example --aws", Some("needs an e-mail address and a role"));
+        check("grant-role a@b.example king --aws", Some("unknown variant `king`"));
+        check("new-secrets", None);
+        check("new-secrets --aws", Some("--aws is not understood"));
     }
 }

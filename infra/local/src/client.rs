@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::config::{
 };
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -28,17 +27,18 @@ pub fn wire() -> SharedHttpClient {
 
 /// A client whose writes are told to `written`, and whose calls are counted if there is a meter.
 pub fn connect(
-    address: SocketAddr,
+    url: &str,
+    access_key: &str,
     http: SharedHttpClient,
     written: watch::Sender<()>,
     meter: Option<Arc<Meter>>,
 ) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(format!("http://{address}"))
+        .endpoint_url(url)
         .region(Region::new(crate::template::REGION))
         // The engine wants a signature and checks none.
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .credentials_provider(Credentials::new(access_key, "local", None, None, "local"))
         .http_client(http)
         .retry_config(platform::aws::retries())
         .timeout_config(platform::aws::timeouts(SLOWNESS))
@@ -159,7 +159,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, engine).await });
         for meter in [None, Some(Arc::new(Meter::default()))] {
             let (written, writes) = watch::channel(());
-            let client = connect(address, wire(), written, meter.clone());
+            let client = connect(&format!("http://{address}"), "local", wire(), written, meter.clone());
             for token in [None, Some("mine".to_owned())] {
                 let put = Put::builder().table_name("T").item("pk", AttributeValue::S("x".to_owned()));
                 let item = TransactWriteItem::builder().put(put.build().expect("it is whole")).build();

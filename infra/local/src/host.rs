@@ -94,7 +94,9 @@ impl Host {
         let mut hosted = BTreeMap::new();
         for function in &system.functions {
             check(function, code.as_ref())?;
-            let config = Config::from_map(function.environment.clone());
+            // Lambda says itself which function it is.
+            let handler = ("_HANDLER".to_owned(), function.handler.clone());
+            let config = Config::from_map(function.environment.clone().into_iter().chain([handler]).collect());
             let app = App::new(config, clients.clone(), clock.clone(), rng.clone());
             hosted.insert(function.handler.clone(), Hosted { app, timeout: function.timeout });
         }

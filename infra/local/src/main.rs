@@ -1,7 +1,8 @@
 //! The `boxoffice` command.
 
 use boxoffice::args::{self, Command, Serve};
-use boxoffice::{Data, Options, Runner, demo, redrive};
+use boxoffice::secrets::LocalSecrets;
+use boxoffice::{Data, Options, Runner, demo, grants, redrive};
 use platform::Clock;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,7 +23,11 @@ const END_SECONDS_MAX: u64 = 1;
 
 fn main() -> ExitCode {
     let command = match args::parse(std::env::args().skip(1)) {
-        Ok(command @ (Command::Serve(_) | Command::Redrive(_))) => command,
+        Ok(command @ (Command::Serve(_) | Command::Redrive(_) | Command::Grant(_))) => command,
+        Ok(Command::NewSecrets) => {
+            println!("{}", LocalSecrets::generate().deployed());
+            return ExitCode::SUCCESS;
+        }
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
@@ -52,7 +57,8 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(serve) => run(serve).await.map_err(|error| error.to_string()),
             Command::Redrive(ask) => redrive::run(&ask).await.map(|text| print!("{text}")),
-            Command::Help | Command::Version => Ok(()),
+            Command::Grant(ask) => grants::run(&ask).await.map(|text| print!("{text}")),
+            Command::Help | Command::Version | Command::NewSecrets => Ok(()),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(END_SECONDS_MAX));

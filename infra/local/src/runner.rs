@@ -12,6 +12,7 @@ use crate::payments::{EVENTS, Payments, Terms};
 use crate::queues::Queues;
 use crate::schedules::Schedule;
 use crate::secrets::LocalSecrets;
+use crate::storage::Storage;
 use crate::streams::StreamReader;
 use crate::template::{System, TEMPLATE, Trigger};
 use crate::topic::LocalBus;
@@ -65,6 +66,8 @@ pub struct Options {
     /// Requests that functions work on at once; more are refused.
     pub requests_max: u64,
     pub wires: Wires,
+    /// Where another DynamoDB is that holds the tables of [`Data::Memory`], instead of the embedded one.
+    pub dynamodb: Option<String>,
     /// The template's text.
     pub template: String,
     pub code: Arc<dyn Code>,
@@ -91,6 +94,7 @@ impl Default for Options {
             sandbox_events: EVENTS.map(str::to_owned).to_vec(),
             requests_max: REQUESTS_MAX,
             wires: Wires::default(),
+            dynamodb: None,
             template: TEMPLATE.to_owned(),
             code: Arc::new(Functions),
         }
@@ -110,7 +114,7 @@ pub struct Running {
     host: Arc<Host>,
     front: Arc<Front>,
     queues: Arc<Queues>,
-    engine: Arc<Engine>,
+    storage: Storage,
     clock: Clock,
     /// Queues that some function takes from.
     consumed: Vec<String>,
@@ -128,7 +132,7 @@ struct Kept {
     sandbox: Option<PathBuf>,
     secrets: LocalSecrets,
     journal: Arc<Journal>,
-    engine: Arc<Engine>,
+    storage: Storage,
 }
 
 pub struct Runner;
@@ -142,11 +146,11 @@ impl Runner {
         let listener = listener.map_err(|error| Error::Listen { address: listen, cause: error.to_string() })?;
         let address = listener.local_addr().map_err(|error| Error::Failed(error.to_string()))?;
         let url = format!("http://{address}");
-        let Kept { lock, sandbox, secrets, journal, engine } = open(&data)?;
+        let Kept { lock, sandbox, secrets, journal, storage } = open(&data, options.dynamodb.as_deref())?;
         let (written, writes) = watch::channel(());
         let meter = meter.then(|| Arc::new(Meter::default()));
         let wire = wires.dynamodb.map_or_else(client::wire, |wrap| wrap(client::wire()));
-        let dynamodb = client::connect(engine.address, wire, written, meter.clone());
+        let dynamodb = client::connect(&storage.url(), storage.access_key(), wire, written, meter.clone());
         let transport = wires.transport.unwrap_or_else(|| Arc::new(Internet::default()));
 
         let payments = Payments::start(Terms {
@@ -182,7 +186,7 @@ impl Runner {
             host,
             front,
             queues,
-            engine,
+            storage,
             clock,
             consumed: vec![],
             streams: vec![],
@@ -191,20 +195,23 @@ impl Runner {
             tasks: vec![],
             _lock: lock,
         };
-        running.connect(&system, &journal, &writes, schedules)?;
+        running.connect(&system, &journal, &writes, schedules).await?;
         running.serve(listener, stopped);
         Ok(running)
     }
 }
 
-fn open(data: &Data) -> Result<Kept, Error> {
+fn open(data: &Data, dynamodb: Option<&str>) -> Result<Kept, Error> {
     match data {
         Data::Memory => Ok(Kept {
             lock: None,
             sandbox: None,
             secrets: LocalSecrets::generate(),
             journal: Arc::new(Journal::none()),
-            engine: Arc::new(Engine::start(Place::Scratch)?),
+            storage: match dynamodb {
+                Some(url) => Storage::elsewhere(url),
+                None => Storage::Embedded(Arc::new(Engine::start(Place::Scratch)?)),
+            },
         }),
         Data::Dir(path) => {
             create(path).map_err(|error| Error::Data { path: path.clone(), cause: error.to_string() })?;
@@ -213,7 +220,7 @@ fn open(data: &Data) -> Result<Kept, Error> {
                 sandbox: Some(path.join("sandbox.sqlite")),
                 secrets: LocalSecrets::open(&LocalSecrets::path(path))?,
                 journal: Arc::new(Journal::open(&path.join("queues.sqlite"))?),
-                engine: Arc::new(Engine::start(Place::File(&path.join("tables.sqlite")))?),
+                storage: Storage::Embedded(Arc::new(Engine::start(Place::File(&path.join("tables.sqlite")))?)),
             })
         }
     }
@@ -269,7 +276,7 @@ pub fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters
 
 impl Running {
     /// Starts what the template connects: queues, streams and schedules with their functions.
-    fn connect(
+    async fn connect(
         &mut self,
         system: &System,
         journal: &Arc<Journal>,
@@ -290,9 +297,9 @@ impl Running {
                     Trigger::Stream(source) => {
                         let position = Arc::new(AtomicI64::new(0));
                         self.streams.push((source.table.clone(), position.clone()));
-                        let (engine, journal, source) = (self.engine.clone(), journal.clone(), source.clone());
-                        let reader = StreamReader { handler, source, host, engine, journal, queues, clock, position };
-                        reader.restore()?;
+                        let (storage, journal, source) = (self.storage.clone(), journal.clone(), source.clone());
+                        let reader = StreamReader { handler, source, host, storage, journal, queues, clock, position };
+                        reader.restore().await?;
                         self.tasks.push(tokio::spawn(reader.run(writes.clone(), stopped)));
                     }
                     Trigger::Schedule(source) => {
@@ -305,8 +312,8 @@ impl Running {
                 }
             }
         }
-        let (engine, stopped) = (self.engine.clone(), self.stop.subscribe());
-        self.tasks.push(tokio::spawn(sweep_expired(engine, stopped)));
+        let (storage, stopped) = (self.storage.clone(), self.stop.subscribe());
+        self.tasks.push(tokio::spawn(sweep_expired(storage, stopped)));
         Ok(())
     }
 
@@ -339,7 +346,7 @@ impl Running {
         let mut last = None;
         loop {
             let activity = self.activity();
-            let busy = self.busy()?;
+            let busy = self.busy().await?;
             // Again after the look: something may have passed from a stream to a queue between the two.
             if busy.is_none() && last == Some(activity) && self.activity() == activity {
                 return Ok(());
@@ -359,7 +366,7 @@ impl Running {
         (self.front.started(), self.queues.activity(), positions.sum())
     }
 
-    fn busy(&self) -> Result<Option<String>, Error> {
+    async fn busy(&self) -> Result<Option<String>, Error> {
         let requests = self.front.running();
         if requests > 0 {
             return Ok(Some(format!("{requests} requests run")));
@@ -375,7 +382,7 @@ impl Running {
             return Ok(Some(format!("{webhooks} webhooks of the payment sandbox are not delivered")));
         }
         for (table, position) in &self.streams {
-            if self.engine.store().stream_end(table)? > position.load(Ordering::Acquire) {
+            if self.storage.stream_end(table).await? > position.load(Ordering::Acquire) {
                 return Ok(Some(format!("the stream of {table} is not read to its end")));
             }
         }
@@ -444,11 +451,11 @@ impl Drop for Running {
     }
 }
 
-async fn sweep_expired(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+async fn sweep_expired(storage: Storage, mut stopped: watch::Receiver<bool>) {
     let pause = Duration::from_secs(EXPIRED_SWEEP_SECONDS);
     while tokio::time::timeout(pause, stopped.wait_for(|stopped| *stopped)).await.is_err() {
-        let engine = engine.clone();
-        match tokio::task::spawn_blocking(move || engine.store().sweep_expired()).await {
+        let storage = storage.clone();
+        match tokio::task::spawn_blocking(move || storage.sweep_expired()).await {
             Ok(Ok(items)) => tracing::debug!(items, "deleted what had expired"),
             Ok(Err(error)) => tracing::warn!(%error, "what has expired stays"),
             Err(panic) => tracing::error!(%panic, "the sweep of expired items panicked"),

@@ -11,6 +11,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+/// Defaults of the template's parameters that name the secrets of [`LocalSecrets::deployed`].
+const DEPLOYED: [&str; 4] =
+    ["boxoffice/token-signing-key", "boxoffice/ticket-signing-key", "boxoffice/public-keys", "boxoffice/order-id-key"];
+
 /// The values behind the template's parameters that name secrets, and the one key that is none.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +74,13 @@ impl LocalSecrets {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let secrets: Self = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(secrets.operator_token)
+    }
+
+    /// Those that a deployment makes itself, by the names that the template's parameters have for them unless they are given
+    /// others. The payment provider's come from the provider.
+    pub fn deployed(&self) -> serde_json::Value {
+        let secrets = [&self.token_signing_key, &self.ticket_signing_key, &self.public_keys, &self.order_id_key];
+        DEPLOYED.into_iter().zip(secrets).map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
     /// Those in the file, or new ones if there is no such file. Only its owner may read it.
@@ -158,6 +169,18 @@ mod tests {
         assert_eq!(first.operator_token, second.operator_token);
         assert_eq!(second.stripe_secret, old.stripe_secret, "the others stay");
         std::fs::remove_dir_all(directory).expect("it is ours");
+    }
+
+    #[test]
+    fn deployed_secrets_have_the_templates_names() {
+        let secrets = LocalSecrets::generate();
+        let deployed = secrets.deployed();
+        for (name, value) in DEPLOYED.iter().zip([&secrets.token_signing_key, &secrets.ticket_signing_key]) {
+            assert_eq!(deployed[name], value.as_str());
+        }
+        for name in DEPLOYED {
+            assert!(crate::template::TEMPLATE.contains(&format!("Default: {name}\n")), "{name}");
+        }
     }
 
     #[test]

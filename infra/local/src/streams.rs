@@ -2,12 +2,13 @@
 //!
 //! The position is kept after a batch was handled, so that a crash repeats a batch and never loses one.
 
-use crate::engine::{Engine, StreamRecord};
+use crate::engine::StreamRecord;
 use crate::error::Error;
 use crate::events;
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::queues::Queues;
+use crate::storage::Storage;
 use crate::template::{StreamSource, stream_arn};
 use platform::Clock;
 use platform::bus::QueueMessage;
@@ -33,7 +34,7 @@ pub struct StreamReader {
     pub handler: String,
     pub source: StreamSource,
     pub host: Arc<Host>,
-    pub engine: Arc<Engine>,
+    pub storage: Storage,
     pub journal: Arc<Journal>,
     pub queues: Arc<Queues>,
     pub clock: Clock,
@@ -48,11 +49,11 @@ struct Part {
 
 impl StreamReader {
     /// Finds out where to go on. A stream that was never read starts where the template says.
-    pub fn restore(&self) -> Result<(), Error> {
+    pub async fn restore(&self) -> Result<(), Error> {
         let position = match self.journal.position(&self.name())? {
             Some(position) => position,
             None if self.source.from_start => 0,
-            None => self.engine.store().stream_end(&self.source.table)?,
+            None => self.storage.stream_end(&self.source.table).await?,
         };
         self.position.store(position, Ordering::Release);
         Ok(())
@@ -79,7 +80,7 @@ impl StreamReader {
                 }
             }
             if untrimmed >= TRIM_RECORDS {
-                let more = self.engine.store().trim_stream(&self.source.table, self.position.load(Ordering::Acquire));
+                let more = self.storage.trim_stream(&self.source.table, self.position.load(Ordering::Acquire));
                 match more {
                     Ok(true) => {}
                     Ok(false) => untrimmed = 0,
@@ -95,8 +96,7 @@ impl StreamReader {
     /// Delivers one batch, and returns how many records it had.
     async fn deliver_some(&self, stop: &mut watch::Receiver<bool>) -> Result<usize, Error> {
         let position = self.position.load(Ordering::Acquire);
-        let records =
-            self.engine.store().stream_records(&self.source.table, position, self.source.batch_records_max)?;
+        let records = self.storage.stream_records(&self.source.table, position, self.source.batch_records_max).await?;
         let count = records.len();
         let mut parts = VecDeque::new();
         if count > 0 {

@@ -84,6 +84,9 @@ pub struct Index {
     pub index_name: String,
     pub key_schema: Vec<Key>,
     pub projection: Projection,
+    /// What it takes from the start, which matters where there is more than one machine.
+    #[serde(rename = "WarmThroughput")]
+    _warm_throughput: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
     pub id: String,
+    /// The id of the request that it goes back to, by which logs are followed from function to function. No rule looks
+    /// at it; whoever writes the item puts it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     #[serde(flatten)]
     pub what: What,
 }
@@ -47,7 +51,7 @@ pub enum What {
 impl Effect {
     /// The `index`th effect of the write that made version `v` of an item.
     pub fn of(item: impl std::fmt::Display, v: u64, index: usize, what: What) -> Self {
-        Self { id: format!("{item}.{v}.{index}"), what }
+        Self { id: format!("{item}.{v}.{index}"), trace: None, what }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What every handler is given: settings, clients, time and randomness.
 
 use crate::auth::KeyCache;
+use crate::aws;
 use crate::bus::Bus;
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Config, Missing};
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
@@ -88,15 +89,25 @@ impl App {
     }
 
     /// The same on AWS, with the function's own role.
-    pub async fn on_aws(config: Config) -> Self {
-        let (sdk, rng) = (crate::aws::sdk().await, Rng::default());
+    pub fn on_aws(config: Config) -> Result<Self, Missing> {
+        let sdk = aws::of_function(&config)?;
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&sdk);
+        dynamodb.set_endpoint_url(aws::endpoint(&config, "AWS_ENDPOINT_URL_DYNAMODB"));
+        let mut secrets = aws_sdk_secretsmanager::config::Builder::from(&sdk);
+        secrets.set_endpoint_url(aws::endpoint(&config, "AWS_ENDPOINT_URL_SECRETS_MANAGER"));
+        let mut sqs = aws_sdk_sqs::config::Builder::from(&sdk);
+        sqs.set_endpoint_url(aws::endpoint(&config, "AWS_ENDPOINT_URL_SQS"));
+        let mut sns = aws_sdk_sns::config::Builder::from(&sdk);
+        sns.set_endpoint_url(aws::endpoint(&config, "AWS_ENDPOINT_URL_SNS"));
+        let (sqs, sns) = (aws_sdk_sqs::Client::from_conf(sqs.build()), aws_sdk_sns::Client::from_conf(sns.build()));
+        let rng = Rng::default();
         let clients = Clients {
-            dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
-            bus: Bus::Aws { sqs: aws_sdk_sqs::Client::new(&sdk), sns: aws_sdk_sns::Client::new(&sdk) },
-            secrets: Secrets::manager(aws_sdk_secretsmanager::Client::new(&sdk)),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            bus: Bus::Aws { sqs, sns },
+            secrets: Secrets::manager(aws_sdk_secretsmanager::Client::from_conf(secrets.build())),
             transport: Arc::new(Breaker::new(Arc::new(Internet::default()), rng.clone())),
         };
-        Self::new(config, clients, Clock::default(), rng)
+        Ok(Self::new(config, clients, Clock::default(), rng))
     }
 
     /// The same for one invocation that ends at this moment, done or not.

@@ -1,9 +1,11 @@
 //! How every call to AWS is made: for how long, and how often.
 
+use crate::config::{Config, Missing};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_smithy_http_client::tls;
+use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use std::time::Duration;
 
 /// Attempts of one call. The pauses between them are random, up to the first figure doubled each time, up to the second.
@@ -35,22 +37,56 @@ pub fn timeouts(slowness: u32) -> TimeoutConfig {
         .build()
 }
 
-/// What clients of AWS are made from: the region and credentials that this process is given.
+/// Amazon's own authorities, the only ones that sign its endpoints: <https://www.amazontrust.com/repository/>. Reading the
+/// hundreds that a system trusts costs milliseconds of every start.
+const ROOTS: &[u8] = include_bytes!("aws/roots.pem");
+/// Regions of another partition, whose endpoints others sign.
+const CHINA: &str = "cn-";
+
+/// What clients of AWS are made from on a person's machine: region and credentials are found as its own tools find them.
 pub async fn sdk() -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
-    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(wire(TrustStore::default()));
     sdk.retry_config(retries()).timeout_config(timeouts(1)).load().await
+}
+
+/// The same in a function: Lambda's environment has them, so that nothing has to be looked for.
+pub fn of_function(config: &Config) -> Result<SdkConfig, Missing> {
+    let region = config.get("AWS_REGION")?;
+    let token = config.get("AWS_SESSION_TOKEN").ok().map(str::to_owned);
+    let (id, key) = (config.get("AWS_ACCESS_KEY_ID")?, config.get("AWS_SECRET_ACCESS_KEY")?);
+    let credentials = Credentials::new(id, key, token, None, "Lambda");
+    let trusted = match region.starts_with(CHINA) {
+        true => TrustStore::default(),
+        false => TrustStore::empty().with_pem_certificate(ROOTS),
+    };
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(wire(trusted));
+    Ok(sdk.retry_config(retries()).timeout_config(timeouts(1)).build())
+}
+
+/// Where a service is, if that is not where AWS has it: the variables that AWS's own tools read.
+pub fn endpoint(config: &Config, service: &'static str) -> Option<String> {
+    config.get(service).or_else(|_| config.get("AWS_ENDPOINT_URL")).ok().map(str::to_owned)
+}
+
+fn wire(trusted: TrustStore) -> SharedHttpClient {
+    let tls = TlsContext::builder().with_trust_store(trusted).build().expect("the built-in authorities are readable");
+    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(ring).tls_context(tls).build_https()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{Db, Orders, StoreError};
-    use aws_sdk_dynamodb::config::{Credentials, Region};
-    use aws_sdk_dynamodb::{Client, Config};
+    use aws_sdk_dynamodb::Client;
     use domain::ids::{OrderId, UserId};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use sha2::{Digest, Sha256};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use tokio::time::Instant;
@@ -68,7 +104,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         tokio::spawn(async move { axum::serve(listener, service).await });
-        let config = Config::builder()
+        let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(format!("http://{address}"))
             .region(Region::new("test"))
@@ -77,6 +113,20 @@ mod tests {
             .retry_config(retries())
             .timeout_config(timeouts(1));
         (Client::from_conf(config.build()), calls)
+    }
+
+    /// Each certificate has the fingerprint that stands above it, as Amazon names them.
+    #[test]
+    fn amazons_authorities_are_there() {
+        let text = std::str::from_utf8(ROOTS).expect("it is a text");
+        let mut store = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ROOTS) {
+            let certificate = certificate.expect("it is PEM");
+            let digest: Vec<String> = Sha256::digest(&certificate).iter().map(|byte| format!("{byte:02X}")).collect();
+            assert!(text.contains(&format!("# SHA-256 {}", digest.join(":"))), "{digest:?}");
+            store.add(certificate).expect("it is an authority's");
+        }
+        assert_eq!(store.len(), 5);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Queues and the topic, on AWS or in this process.
 
+use crate::telemetry::cause;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ async fn send_batch(sqs: &aws_sdk_sqs::Client, queue_url: &str, batch: &[QueueMe
             .map_err(|error| failed(error.to_string()))?;
         request = request.entries(entry);
     }
-    let reply = request.send().await.map_err(|error| failed(format!("{error:?}")))?;
+    let reply = request.send().await.map_err(|error| failed(cause(&error)))?;
     match reply.failed().first() {
         None => Ok(()),
         Some(first) => Err(failed(format!("{} of {}: {}", reply.failed().len(), batch.len(), first.code()))),
@@ -106,7 +107,7 @@ async fn publish_batch(sns: &aws_sdk_sns::Client, topic_arn: &str, batch: &[Topi
             .map_err(|error| failed(error.to_string()))?;
         request = request.publish_batch_request_entries(entry);
     }
-    let reply = request.send().await.map_err(|error| failed(format!("{error:?}")))?;
+    let reply = request.send().await.map_err(|error| failed(cause(&error)))?;
     match reply.failed().first() {
         None => Ok(()),
         Some(first) => Err(failed(format!("{} of {}: {}", reply.failed().len(), batch.len(), first.code()))),

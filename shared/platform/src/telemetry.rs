@@ -1,50 +1,50 @@
-//! Logs: one line of JSON an event on AWS, plain lines on one machine. Metrics: a line of JSON that CloudWatch reads.
+//! Logs: one flat line of JSON an event on AWS, plain lines on one machine. Metrics: lines that CloudWatch reads. What
+//! work is about: the ids that every line inside it has.
 
-use jiff::Timestamp;
-use serde_json::json;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod cause;
+mod here;
+mod lines;
+mod metrics;
+
+pub use cause::cause;
+pub use here::{about, trace, within};
+pub use metrics::{By, amount, count};
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
-/// What is logged unless a host says otherwise: our own, and only warnings of libraries.
-const FILTER: &str = "warn,domain=info,platform=info,functions=info,boxoffice=info";
-/// Where CloudWatch has our metrics.
-const NAMESPACE: &str = "Boxoffice";
+/// How talkative our own code is unless the host says otherwise.
+const LEVEL_DEFAULT: LevelFilter = LevelFilter::INFO;
+/// Our own code, by the names of its crates.
+const OWN: [&str; 4] = ["domain", "platform", "functions", "boxoffice"];
 
-/// Whether somebody reads lines of JSON: CloudWatch.
-static JSON: AtomicBool = AtomicBool::new(false);
-
-/// Lines of JSON, for CloudWatch.
-pub fn init_json() {
-    JSON.store(true, Ordering::Relaxed);
-    let format = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(true).with_span_list(false);
-    format.with_env_filter(EnvFilter::new(FILTER)).without_time().init();
+/// Lines of JSON on standard output, for CloudWatch. `level` is what Lambda gives in `AWS_LAMBDA_LOG_LEVEL`, which the
+/// template's `ApplicationLogLevel` sets.
+pub fn init_json(level: Option<&str>) {
+    // An error means that somebody listens already.
+    let _ = tracing::subscriber::set_global_default(json(std::io::stdout, &filter(level)));
 }
 
-/// Plain lines on standard error; `filter` as `EnvFilter` has it, or the default.
-pub fn init_plain(filter: Option<&str>) {
-    let filter = EnvFilter::new(filter.unwrap_or("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// What writes lines of JSON for CloudWatch; `filter` as `EnvFilter` has it.
+pub fn json<W>(writer: W, filter: &str) -> impl Subscriber + Send + Sync + 'static
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let format = tracing_subscriber::fmt().fmt_fields(lines::fields()).event_format(lines::Flat);
+    format.with_env_filter(EnvFilter::new(filter)).with_writer(writer).finish()
 }
 
-/// Counts for CloudWatch, in the format that it takes out of a function's log; elsewhere a line of the log.
-pub fn count(at: Timestamp, counts: &[(&str, usize)]) {
-    if JSON.load(Ordering::Relaxed) {
-        println!("{}", embedded(at, counts));
-    } else {
-        tracing::info!(?counts, "metrics");
-    }
-}
-
-/// The embedded metric format:
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>.
-fn embedded(at: Timestamp, counts: &[(&str, usize)]) -> String {
-    let names: Vec<_> = counts.iter().map(|(name, _)| json!({ "Name": name, "Unit": "Count" })).collect();
-    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": names });
-    let mut line = json!({ "_aws": { "Timestamp": at.as_millisecond(), "CloudWatchMetrics": [directive] } });
-    for (name, value) in counts {
-        line[*name] = json!(value);
-    }
-    line.to_string()
+/// What is logged at a level: our own code at that, or at `INFO` where it is none; metrics always; of libraries only
+/// warnings, at whatever level, since what they say below that has requests' bodies in it.
+pub fn filter(level: Option<&str>) -> String {
+    // Lambda knows one more, which for us is the worst that there is.
+    let level = level.map(|level| if level == "FATAL" { "ERROR" } else { level });
+    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LEVEL_DEFAULT);
+    // Lambda's own span has the id of the invocation; it exists at this level, and nothing is said at it.
+    let libraries = format!("warn,lambda_runtime=info,{}=debug", metrics::TARGET);
+    OWN.iter().fold(libraries, |filter, name| format!("{filter},{name}={level}"))
 }
 
 #[cfg(test)]
@@ -52,12 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cloudwatch_finds_each_metric_by_its_name() {
-        let line = embedded(Timestamp::from_second(1_800_000_000).unwrap(), &[("Found", 2)]);
-        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(read["_aws"]["Timestamp"], 1_800_000_000_000_i64);
-        let directive = &read["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(directive["Metrics"], json!([{ "Name": "Found", "Unit": "Count" }]));
-        assert_eq!((&directive["Dimensions"], &read["Found"]), (&json!([[]]), &json!(2)));
+    fn whatever_the_level_libraries_only_warn() {
+        let own = |level| format!("domain={level},platform={level},functions={level},boxoffice={level}");
+        for (asked, level) in [
+            (None, "info"),
+            (Some("DEBUG"), "debug"),
+            (Some("TRACE"), "trace"),
+            (Some("FATAL"), "error"),
+            (Some("aws_smithy_runtime=trace"), "info"),
+        ] {
+            assert_eq!(filter(asked), format!("warn,lambda_runtime=info,metrics=debug,{}", own(level)), "{asked:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ pub const HELP: &str = "\
 load - puts load on a box office that it starts in memory, and prints what that took
 
 Usage: cargo run --release -p load -- [options]
+       cargo run --release -p load -- cold-start [--bootstrap FILE] [--runs N]
 
   --orders N    orders that are bought and paid, two seats in one row each (10000)
   --clients N   buyers at a time, each with a connection and an account of their own (64)
@@ -32,6 +33,11 @@ in the CPU; in calls and RU they are not, since how often a page asks is its own
 At the end every buyer's tickets and the provider's captures are counted. If a seat was sold twice, or a sum differs,
 the program says so and fails. --soak and --kills read all tables and the provider's books for that; the first also
 fails if memory grows by more than the provider's books, the second if anything that was answered is not there.
+
+cold-start starts the artefact that is deployed (target/lambda/bootstrap/bootstrap, or FILE; `infra/build x86_64` makes
+it) as Lambda does, N times as each function (25), with an event that waits, and services on this machine. The table
+shows milliseconds from the start of the process to the first answer: median, p90, processor time of it, and what a
+second event takes; and megabytes resident after the answer, and at most until then. It fails if that is too much.
 ";
 
 use std::path::PathBuf;
@@ -41,6 +47,9 @@ const CLIENTS_MAX: usize = 1_000;
 const ORDERS_MAX: usize = 1_000_000;
 const KILLS_MAX: usize = 10_000;
 const SOAK_SECONDS_MAX: usize = 86_400;
+/// Tokens and holds that are made before the first start have to outlast the last one.
+const COLD_RUNS_MAX: usize = 200;
+const COLD_RUNS: usize = 25;
 
 /// What was asked for.
 pub enum Command {
@@ -49,6 +58,7 @@ pub enum Command {
     /// Seconds.
     Soak(u64),
     Kills(usize),
+    ColdStart(crate::cold::Plan),
     /// To open the provider's books in this file: only this program asks itself for it.
     Books(PathBuf),
     /// To be the box office: only this program asks itself for it.
@@ -78,6 +88,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     }
     if args.next_if(|first| first == crate::memory::BOOKS).is_some() {
         return args.next().map(|file| Command::Books(file.into())).ok_or_else(|| "which books?".to_owned());
+    }
+    if args.next_if(|first| first == "cold-start").is_some() {
+        return parse_cold_start(args).map(Command::ColdStart);
     }
     let mut plan = Plan::default();
     let mut instead = None;
@@ -111,6 +124,23 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     Ok(instead.unwrap_or(Command::Run(plan)))
 }
 
+fn parse_cold_start(mut args: impl Iterator<Item = String>) -> Result<crate::cold::Plan, String> {
+    let mut plan = crate::cold::Plan { bootstrap: None, runs: COLD_RUNS };
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        match flag.as_str() {
+            "--bootstrap" => plan.bootstrap = Some(value.into()),
+            "--runs" => {
+                let runs = value.parse().ok().filter(|runs| (1..=COLD_RUNS_MAX).contains(runs));
+                plan.runs =
+                    runs.ok_or_else(|| format!("--runs {value}: that is no number from 1 to {COLD_RUNS_MAX}"))?;
+            }
+            _ => return Err(format!("{flag} is not understood")),
+        }
+    }
+    Ok(plan)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +168,10 @@ mod tests {
         check("--kills 50", None);
         check("--kills 5m", Some("no number"));
         check("--fast", Some("--fast is not understood"));
+        check("cold-start", None);
+        check("cold-start --runs 5 --bootstrap a/file", None);
+        check("cold-start --runs 0", Some("no number"));
+        check("cold-start --bootstrap", Some("needs a value"));
+        check("cold-start --orders 5", Some("--orders is not understood"));
     }
 }

@@ -13,10 +13,12 @@
 //! | `shop` | buyers who do everything, and come again when nobody answers |
 //! | `soak`, `wires`, `memory` | minutes of that, over wires that fail; what it takes |
 //! | `kills` | the program killed under them, again and again |
+//! | `cold` | the deployed artefact's starts, timed as Lambda's |
 
 mod args;
 mod bench;
 mod check;
+mod cold;
 mod hall;
 mod http;
 mod kills;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Ok(Command::Books(file)) => memory::open_books(&file),
         Ok(Command::Soak(seconds)) => allow_files().and_then(|()| soak::run(seconds)),
         Ok(Command::Kills(kills)) => allow_files().and_then(|()| kills::run(kills)),
+        Ok(Command::ColdStart(plan)) => cold::run(&plan),
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             Ok(())

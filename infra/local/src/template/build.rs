@@ -12,8 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Types that only a deployment needs: who may do what, who is called when something breaks, where logs go.
-const DEPLOYMENT_ONLY_TYPES: &[&str] =
-    &["AWS::CloudWatch::Alarm", "AWS::Logs::LogGroup", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"];
+const DEPLOYMENT_ONLY_TYPES: &[&str] = &[
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::IAM::Role",
+    "AWS::Logs::LogGroup",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+];
 
 /// Properties, by type, that change nothing of what a function sees on this machine.
 const DEPLOYMENT_ONLY: &[(&str, &[&str])] = &[
@@ -23,17 +29,28 @@ const DEPLOYMENT_ONLY: &[(&str, &[&str])] = &[
             "BillingMode",
             "DeletionProtectionEnabled",
             "PointInTimeRecoverySpecification",
+            "ResourcePolicy",
             "SSESpecification",
             "TableClass",
             "Tags",
+            "WarmThroughput",
         ],
     ),
     ("AWS::SQS::Queue", &["KmsMasterKeyId", "MessageRetentionPeriod", "SqsManagedSseEnabled", "Tags"]),
     ("AWS::SNS::Topic", &["DisplayName", "KmsMasterKeyId", "Tags"]),
-    // Throttling protects a bill and shared capacity; neither is at stake here.
+    // Throttling protects a bill and shared capacity; neither is at stake here. Pages of other origins may not call this
+    // machine, and its own come from where the API is.
     (
         "AWS::Serverless::HttpApi",
-        &["AccessLogSettings", "DefaultRouteSettings", "Description", "Domain", "RouteSettings", "Tags"],
+        &[
+            "AccessLogSettings",
+            "CorsConfiguration",
+            "DefaultRouteSettings",
+            "Description",
+            "Domain",
+            "RouteSettings",
+            "Tags",
+        ],
     ),
     (
         "AWS::Serverless::Function",
@@ -46,6 +63,7 @@ const DEPLOYMENT_ONLY: &[(&str, &[&str])] = &[
             "MemorySize",
             "Policies",
             "ReservedConcurrentExecutions",
+            "Role",
             "Runtime",
             "Tags",
             "Tracing",
@@ -416,6 +434,9 @@ fn stream_source(place: &str, properties: Map<String, Value>, system: &System) -
 struct ScheduleProperties {
     schedule_expression: String,
     input: Option<String>,
+    /// Names are unique by themselves here.
+    #[serde(rename = "OmitName")]
+    _omit_name: Option<bool>,
 }
 
 fn schedule_source(place: &str, name: String, properties: Map<String, Value>) -> Result<ScheduleSource, TemplateError> {

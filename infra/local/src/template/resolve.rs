@@ -116,6 +116,15 @@ impl Scope {
                 _ => Err("Fn::GetAtt needs a logical id and an attribute".to_owned()),
             },
             ("Fn::Sub", Value::String(pattern)) => text(self.substitute(pattern)?),
+            ("Fn::Split", Value::Array(parts)) => match parts.as_slice() {
+                [Value::String(between), of] => match self.value(of.clone())? {
+                    Some(Value::String(text)) => {
+                        Ok(Some(text.split(between.as_str()).map(|part| Value::String(part.to_owned())).collect()))
+                    }
+                    _ => Err("Fn::Split needs a text to split".to_owned()),
+                },
+                _ => Err("Fn::Split needs what stands between, and a text".to_owned()),
+            },
             ("Fn::If", Value::Array(parts)) => match parts.as_slice() {
                 [Value::String(condition), yes, no] => {
                     self.value(if self.named_condition(condition)? { yes.clone() } else { no.clone() })
@@ -187,6 +196,7 @@ impl Scope {
             ("AWS::SNS::Topic", "TopicArn") => Ok(arn("sns", id)),
             ("AWS::SNS::Topic", "TopicName") => Ok(id.to_owned()),
             ("AWS::Serverless::Function", "Arn") => Ok(arn("lambda", &format!("function:{id}"))),
+            ("AWS::IAM::Role", "Arn") => Ok(format!("arn:aws:iam::{ACCOUNT}:role/{id}")),
             ("AWS::Logs::LogGroup", "Arn") => Ok(arn("logs", &format!("log-group:{id}"))),
             _ => Err(format!("!GetAtt {id}.{attribute}: that attribute of {kind} is not understood")),
         }

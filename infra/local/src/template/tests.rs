@@ -108,6 +108,14 @@ fn what_is_not_understood_is_refused_by_name() {
         ("!GetAtt Dead.Arn", "!Ref Dead", "Resources.Work", "is no queue of this template"),
         ("${Url}/", "${Uri}/", "Resources.Worker", "!Ref Uri"),
         ("!If [Here,", "!If [There,", "Resources.Things", "no condition There"),
+        ("[a.b]", "!Split [Url]", "Resources.NewsToWork", "Fn::Split needs what stands between"),
+        ("[a.b]", "!Split [\".\", [a]]", "Resources.NewsToWork", "Fn::Split needs a text"),
+        (
+            "rate(5 minutes)",
+            "rate(5 minutes), State: DISABLED",
+            "Resources.Clock.Events.Often",
+            "unknown field `State`",
+        ),
         ("!Sub \"", "!Base64 \"", "Resources.Worker", "Fn::Base64"),
         ("{ type: [a.b] }", "{ kind: [a.b] }", "Resources.NewsToWork", "no attribute kind"),
         ("[a.b]", "[{ anything-but: [a] }]", "Resources.NewsToWork", "is not understood"),
@@ -123,6 +131,33 @@ fn what_is_not_understood_is_refused_by_name() {
         let error = parse(&spoilt).err().unwrap_or_else(|| panic!("{to} was accepted"));
         assert!(error.place == place && error.problem.contains(words), "{to}: {error}");
     }
+}
+
+#[test]
+fn what_only_a_deployment_needs_is_left_alone() {
+    for (from, to) in [
+        ("      BillingMode: PAY_PER_REQUEST\n", "      WarmThroughput: { WriteUnitsPerSecond: 8000 }\n"),
+        ("      BillingMode: PAY_PER_REQUEST\n", "      ResourcePolicy: { PolicyDocument: {} }\n"),
+        ("      Handler: clock\n", "      Handler: clock\n      Role: !GetAtt ClockRole.Arn\n"),
+        ("rate(5 minutes)", "rate(5 minutes), OmitName: true"),
+    ] {
+        let changed = SMALL.replacen(from, to, 1) + "  ClockRole:\n    Type: AWS::IAM::Role\n";
+        assert_ne!(changed.len(), SMALL.len(), "{from} is not in the template");
+        let system = parse(&changed).expect("it changes nothing here");
+        assert_eq!((system.tables.len(), system.functions.len()), (1, 2), "{to}");
+    }
+}
+
+#[test]
+fn a_text_is_split_and_a_part_is_used_twice() {
+    let text = SMALL.replacen("[a.b]", "!Split [\",\", \"a.b,c.d\"]", 1);
+    let exactly = |text: &str| Pattern::Exactly(text.to_owned());
+    assert_eq!(parse(&text).expect("it is right").subscriptions[0].filter, Some(vec![exactly("a.b"), exactly("c.d")]));
+    let text = SMALL.replacen("AttributeDefinitions: [", "AttributeDefinitions: &same [", 1);
+    let text = text.replacen("QUEUE: !Ref Work", "QUEUE: &queue !Ref Work, AGAIN: *queue", 1);
+    let system = parse(&text).expect("it is right");
+    let environment = &system.function("worker").expect("it is there").environment;
+    assert_eq!(environment["QUEUE"], environment["AGAIN"]);
 }
 
 #[test]

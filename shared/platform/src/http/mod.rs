@@ -6,15 +6,17 @@ mod problem;
 pub use extract::{Allowed, Buyer, ClientAddr, IdempotencyKey, Json, Path, Query, acts};
 pub use problem::{FieldError, Problem, ProblemOut};
 
-use crate::App;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use crate::{App, telemetry};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use domain::ids::{OrderId, TicketId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::field::Empty;
 use utoipa_axum::router::OpenApiRouter;
 
 /// Bytes of a request's body.
@@ -39,23 +41,55 @@ pub fn finish(app: App, routes: OpenApiRouter<App>) -> OpenApiRouter {
         .with_state(app)
 }
 
-/// The header that names a request in replies and logs.
+/// The setting that names the function, as Lambda has it.
+const HANDLER: &str = "_HANDLER";
+/// The header that names a request in replies, as its lines of the log do.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id that the host gave a request, by which its own logs know it; where there is none, one is made.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// Runs a handler within a span that knows what is asked for, and writes the request's line when it is answered. Of its
+/// path there are the route's template and the ids in it, and nothing else: anything can be written there.
 async fn with_request_id(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = app.new_request_id();
-    let span = tracing::info_span!("request", id = %id, method = %request.method(), path = request.uri().path());
+    let given = request.extensions().get::<RequestId>().map(|given| given.0.clone());
+    let id = given.unwrap_or_else(|| app.new_request_id());
+    let function = app.config.get(HANDLER).ok();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let (trace, order) = (Empty, Empty);
+    let span = tracing::info_span!("request", function, request = id, method = %request.method(), route, trace, order);
+    telemetry::within(span, Some(id.clone()), answer(id, request, next)).await
+}
+
+async fn answer(id: String, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    request.uri().path().split('/').for_each(note_order);
     let deadline = request.extensions().get::<Deadline>().copied();
-    let mut response = tracing::Instrument::instrument(in_time(next.run(request), deadline), span).await;
+    let mut response = in_time(next.run(request), deadline).await;
     let problem = response.extensions_mut().remove::<Problem>();
     // API Gateway knows no 405: a method without a route is a route that is not there.
     let no_method = (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(Problem::not_found);
-    if let Some(problem) = problem.or(no_method) {
+    let problem = problem.or(no_method);
+    if let Some(problem) = &problem {
         response = problem.render(&id);
     }
-    let value = HeaderValue::from_str(&id).expect("a request id is letters and digits");
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (code, cause) = (problem.as_ref().map(|problem| problem.code), problem.as_ref().and_then(Problem::cause));
+    match cause {
+        Some(cause) => tracing::error!(status, duration_ms, code, cause, "request failed"),
+        None => tracing::info!(status, duration_ms, code, "request"),
+    }
+    let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"));
     response.headers_mut().insert(REQUEST_ID, value);
     response
+}
+
+/// Notes which order a part of a path names: itself, or by a ticket of it.
+fn note_order(part: &str) {
+    let order = part.parse::<OrderId>().ok().or_else(|| Some(part.parse::<TicketId>().ok()?.order));
+    order.into_iter().for_each(telemetry::about);
 }
 
 /// The handler's answer, if it has one in time. Where it has none its work ends here: whatever it has written, others

@@ -14,7 +14,7 @@ const FIELD_ERRORS_MAX: usize = 50;
 /// Seconds after which a client may try again what was refused for load.
 const RETRY_SECONDS: u32 = 1;
 
-/// An error on its way to the client. `cause` stays here: it is logged once, and never sent.
+/// An error on its way to the client. `cause` stays here: it is logged once, in the request's line, and never sent.
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub status: StatusCode,
@@ -113,11 +113,13 @@ impl Problem {
         Self { cause: Some(cause.into()), ..problem }
     }
 
-    /// The reply, with the request's id in it; logs the private cause.
+    /// What the log is told of it, where it is a fault of ours or of others.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The reply, with the request's id in it.
     pub(super) fn render(&self, request_id: &str) -> Response {
-        if let Some(cause) = &self.cause {
-            tracing::error!(request_id, code = self.code, cause, "request failed");
-        }
         let body = ProblemOut {
             r#type: format!("/problems/{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
