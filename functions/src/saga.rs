@@ -255,13 +255,13 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
     let provider_refund = match (&order.payment, refund.amount) {
         (Some(payment), 1..) => match move_back(app, order, payment, refund).await {
             Ok(Some(made)) if made.status != ProviderRefundStatus::Failed => Some(made.id),
-            Ok(made) => return refund_failed(app, order, id, made.is_none_or(|made| made.gave_way)).await,
+            Ok(made) => return refund_failed(app, order, id, made).await,
             Err(GatewayError::Refused(cause)) => {
                 // The bank may have been there before its news.
                 let disputes = app.gateway.disputes(payment).await?;
                 let gave_way = disputes.iter().any(|dispute| dispute.state != DisputeState::Won);
                 tracing::warn!(order = %order.id, refund = %id, cause, gave_way, "the refund was refused");
-                return refund_failed(app, order, id, gave_way).await;
+                return not_refunded(app, order, id, None, gave_way).await;
             }
             Err(error) => return Err(error.into()),
         },
@@ -289,9 +289,26 @@ async fn move_back(
     app.gateway.refund(&new).await.map(Some)
 }
 
+/// Writes that what the provider made of a refund has failed, or that it made none, since the buyer's bank was first.
+pub async fn refund_failed(
+    app: &App,
+    order: &Order,
+    id: RefundId,
+    made: Option<ProviderRefund>,
+) -> Result<Order, SagaError> {
+    let gave_way = made.as_ref().is_none_or(|made| made.gave_way);
+    not_refunded(app, order, id, made.map(|made| made.id), gave_way).await
+}
+
 /// Writes that the provider could not give money back; a person has to, unless it gave way to the buyer's bank.
-pub async fn refund_failed(app: &App, order: &Order, id: RefundId, gave_way: bool) -> Result<Order, SagaError> {
-    let (next, reversal) = order.refund_failed(id, gave_way, app.now());
+async fn not_refunded(
+    app: &App,
+    order: &Order,
+    id: RefundId,
+    made: Option<String>,
+    gave_way: bool,
+) -> Result<Order, SagaError> {
+    let (next, reversal) = order.refund_failed(id, made, gave_way, app.now());
     let next = facts::save(app, next, reversal.as_slice()).await?;
     tracing::error!(order = %order.id, refund = %id, gave_way, "a refund failed at the provider");
     Ok(next)

@@ -8,7 +8,7 @@ use domain::catalog::Event;
 use domain::effects::What;
 use domain::ids::{EventId, OrderId, RefundId, UserId};
 use domain::ledger::Cause;
-use domain::orders::{RefundAsk, RefundRefused};
+use domain::orders::{RefundAsk, RefundRefused, RefundState};
 use domain::payments::{PaymentStatus, ProviderRefundStatus};
 use platform::payments::GatewayError;
 use platform::store::{LEDGER_SHARDS, StoreError};
@@ -80,7 +80,8 @@ async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
     }
 }
 
-/// A refund that the provider took may still fail days later: then it comes back as work for a person.
+/// A refund that the provider took may still fail days later: then it comes back as work for a person. One that we hold
+/// for failed may stand, since whoever asked for it slept: then it is done.
 async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
     telemetry::about(fetched.order);
@@ -89,15 +90,28 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
         let Some((order, known)) = stored.as_ref().and_then(|order| Some((order, order.refund(refund)?))) else {
             return Ok(());
         };
-        if known.state != domain::orders::RefundState::Done {
+        if known.state == RefundState::Requested {
             return saga::drive_from(app, order.clone(), Some(fetched)).await.map(drop).map_err(Error::from);
         }
-        let now = app.gateway.find_refund(payment, &known.provider_key()).await?;
-        let Some(now) = now.filter(|now| now.status == ProviderRefundStatus::Failed) else { return Ok(()) };
-        match saga::refund_failed(app, order, refund, now.gave_way).await {
+        let Some(there) = app.gateway.find_refund(payment, &known.provider_key()).await? else { return Ok(()) };
+        let has_failed = there.status == ProviderRefundStatus::Failed;
+        if has_failed == (known.state == RefundState::Failed) {
+            return Ok(());
+        }
+        let written = if has_failed {
+            saga::refund_failed(app, order, refund, Some(there)).await
+        } else {
+            // While a bank has the money nothing is asked for; the day's comparison comes back to it.
+            let Ok(next) = order.retry_refund(refund, app.now()) else { return Ok(()) };
+            facts::save(app, next, &[]).await.map_err(SagaError::from)
+        };
+        match written {
             // Such as the dispute that made it fail: look again.
             Err(SagaError::Store(StoreError::Conflict)) => {}
-            failed => return failed.map(drop).map_err(Error::from),
+            Ok(next) if !has_failed => {
+                return saga::drive_from(app, next, Some(fetched)).await.map(drop).map_err(Error::from);
+            }
+            written => return written.map(drop).map_err(Error::from),
         }
     }
     Err(Error::new(format!("the order {} is written too often", fetched.order)))

@@ -8,7 +8,7 @@ use crate::paths::{errand, others, pays};
 use crate::people::{Back, Errand, Then};
 use crate::run::{Ground, Report};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// What all runs of an exploration know together.
 #[derive(Default)]
@@ -20,7 +20,8 @@ pub struct Explorer {
     was_cut: bool,
     /// This run came to a state that another had come to.
     pub has_been_here: bool,
-    visited: HashSet<[u8; 16]>,
+    /// States, by their digests, and after how many decisions they were come to at the soonest.
+    visited: HashMap<[u8; 16], usize>,
     /// Scripts yet to follow.
     open: Vec<Vec<u32>>,
     /// What may still happen once: time passing, the sweeper, a message twice.
@@ -33,9 +34,19 @@ pub struct Explorer {
 pub struct Explored {
     pub runs: usize,
     pub states: usize,
-    /// Whether every way was gone to its end.
-    pub is_whole: bool,
+    pub extent: Extent,
     pub wrong: Option<Report>,
+}
+
+/// How far an exploration went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Extent {
+    /// Every way, to its end.
+    All,
+    /// Every way, as far as decisions were to be made.
+    AllToDepth,
+    /// There were too many ways, or one was wrong.
+    Some,
 }
 
 impl Explorer {
@@ -57,10 +68,12 @@ impl Explorer {
             Some(choice) => *choice,
             None => {
                 let digest = Sha256::digest(state);
-                if !self.visited.insert(digest[..16].try_into().expect("a digest has 32 bytes")) {
+                let digest = digest[..16].try_into().expect("a digest has 32 bytes");
+                if self.visited.get(&digest).is_some_and(|soonest| *soonest <= at) {
                     self.has_been_here = true;
                     return None;
                 }
+                self.visited.insert(digest, at);
                 for other in 1..u32::try_from(count).expect("there are never so many ways on") {
                     self.open.push([self.taken.as_slice(), &[other]].concat());
                 }
@@ -97,9 +110,13 @@ pub fn explore(ground: &Ground, race: Race, depth_max: usize, runs_max: usize) -
         explorer = back;
         runs += 1;
         if !report.wrong.is_empty() {
-            return Explored { runs, states: explorer.visited.len(), is_whole: false, wrong: Some(report) };
+            return Explored { runs, states: explorer.visited.len(), extent: Extent::Some, wrong: Some(report) };
         }
     }
-    let is_whole = explorer.open.is_empty() && !explorer.was_cut;
-    Explored { runs, states: explorer.visited.len(), is_whole, wrong: None }
+    let extent = match (explorer.open.is_empty(), explorer.was_cut) {
+        (true, false) => Extent::All,
+        (true, true) => Extent::AllToDepth,
+        (false, _) => Extent::Some,
+    };
+    Explored { runs, states: explorer.visited.len(), extent, wrong: None }
 }

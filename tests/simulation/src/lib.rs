@@ -31,7 +31,7 @@ mod tables;
 mod wires;
 mod world;
 
-pub use explore::{Explored, Race, explore};
+pub use explore::{Explored, Extent, Race, explore};
 pub use faults::KINDS;
 pub use mutants::{MUTANTS, Mutant};
 pub use paths::{PATHS, crash_points, crashes, every_fault};

@@ -1,7 +1,7 @@
 //! Runs the simulation for as long as one likes.
 
 use simulation::{
-    Ground, KINDS, MUTANTS, Mutant, PATHS, Race, Report, crash_points, every_fault, explore, run_seed, shorten,
+    Extent, Ground, KINDS, MUTANTS, Mutant, PATHS, Race, Report, crash_points, every_fault, explore, run_seed, shorten,
 };
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -147,7 +147,11 @@ fn interleavings(depth: u64, runs: u64) -> bool {
         if let Some(report) = &explored.wrong {
             println!("{}\n{:#?}", report.trace.join("\n"), report.wrong);
         }
-        let whole = if explored.is_whole { "all there are" } else { "not all" };
+        let whole = match explored.extent {
+            Extent::All => "all there are".to_owned(),
+            Extent::AllToDepth => format!("all of {depth} decisions"),
+            Extent::Some => "not all".to_owned(),
+        };
         let seconds = started.elapsed().as_secs_f64();
         println!("{race:?}: {} runs, {} states, {whole}, in {seconds:.1} s", explored.runs, explored.states);
         held &= explored.wrong.is_none();

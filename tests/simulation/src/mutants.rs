@@ -67,8 +67,6 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant { name: "money moves without the journal", cut: Cut::Entry },
     Mutant { name: "the event is read as it was", cut: Cut::ConsistentRead("GetItem", "Catalog") },
     Mutant { name: "an order is read as it was", cut: Cut::ConsistentRead("GetItem", "Orders") },
-    Mutant { name: "seats are read as they were", cut: Cut::ConsistentRead("GetItem", "Seats") },
-    Mutant { name: "an order's journal is read as it was", cut: Cut::ConsistentRead("Query", "Ledger") },
     Mutant { name: "a refund is asked for without a key", cut: Cut::RefundKey },
     Mutant { name: "a refund is asked for without looking", cut: Cut::RefundLookUp },
 ];

@@ -42,19 +42,22 @@ pub struct Refund {
     /// Who decided, where a person had to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<UserId>,
-    /// How often the provider was asked anew after it had failed.
+    /// How many of it the provider made that failed: the next is another refund there.
     #[serde(default)]
     pub retries: u8,
+    /// How often it was asked for anew by itself, after it `gave_way`.
+    #[serde(default)]
+    pub resumed: u8,
     /// Whether it failed because the buyer's bank had the money: if that gives it back, it is asked for anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gave_way: bool,
-    /// The provider's id of it.
+    /// The provider's id of it; of one that failed, only if it was made at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_refund: Option<String>,
 }
 
-/// Retries up to which a refund that gave way to a bank is asked for by itself: more often, something else is wrong.
-const RESUMED_RETRIES_MAX: u8 = 5;
+/// How often a refund that gave way to a bank is asked for anew by itself: more often, something else is wrong.
+const RESUMED_MAX: u8 = 5;
 
 /// A request to give tickets back.
 #[derive(Clone, Debug)]
@@ -114,6 +117,7 @@ impl Refund {
             requested_at: now,
             decided_by: None,
             retries: 0,
+            resumed: 0,
             gave_way: false,
             provider_refund: None,
         }
@@ -124,9 +128,11 @@ impl Refund {
         provider_key(self.id, self.retries)
     }
 
+    /// Under a new name at the provider only if it made one under this: whoever asked before and slept must not make a
+    /// second one.
     fn ask_anew(&mut self) {
         self.state = RefundState::Requested;
-        self.retries += 1;
+        self.retries += u8::from(self.provider_refund.is_some());
         (self.gave_way, self.provider_refund) = (false, None);
     }
 
@@ -197,6 +203,7 @@ impl Order {
             requested_at: now,
             decided_by: ask.decided_by,
             retries: 0,
+            resumed: 0,
             gave_way: false,
             provider_refund: None,
         });
@@ -227,13 +234,19 @@ impl Order {
 
     /// The provider refused the refund, at once or days after it took it (then the journal's entry is reversed). The
     /// tickets stay void: the decision stands, and a person has to find another way for the money; unless it `gave_way`
-    /// to the buyer's bank, which may give the money back.
-    pub fn refund_failed(&self, id: RefundId, gave_way: bool, now: Timestamp) -> (Self, Option<Entry>) {
+    /// to the buyer's bank, which may give the money back. `made` is what the provider made of it, if it did.
+    pub fn refund_failed(
+        &self,
+        id: RefundId,
+        made: Option<String>,
+        gave_way: bool,
+        now: Timestamp,
+    ) -> (Self, Option<Entry>) {
         let mut next = self.next(self.state);
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
         let was_booked = refund.state == RefundState::Done;
         refund.state = RefundState::Failed;
-        refund.gave_way = gave_way;
+        (refund.provider_refund, refund.gave_way) = (made, gave_way);
         let (amount, retries) = (refund.amount, refund.retries);
         let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
         let reversal = Cause::RefundReversed { refund: id, retries };
@@ -249,11 +262,12 @@ impl Order {
             return self;
         }
         let gave_way = |refund: &&mut Refund| {
-            refund.state == RefundState::Failed && refund.gave_way && refund.retries < RESUMED_RETRIES_MAX
+            refund.state == RefundState::Failed && refund.gave_way && refund.resumed < RESUMED_MAX
         };
         let mut asked = Vec::new();
         for refund in self.refunds.iter_mut().filter(gave_way) {
             refund.ask_anew();
+            refund.resumed += 1;
             asked.push(refund.id);
         }
         if asked.is_empty() {

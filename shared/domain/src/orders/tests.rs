@@ -115,7 +115,7 @@ fn the_journal_balances_through_capture_loss_and_failed_refunds() {
     let refund = lost.refunds[0].id;
     let (done, first) = lost.refund_done(refund, Some("re_1".into()), at(2));
     assert_eq!((done.state, done.due_at), (OrderState::Lost, None));
-    let (failed, reversed) = done.refund_failed(refund, false, at(3));
+    let (failed, reversed) = done.refund_failed(refund, Some("re_1".into()), false, at(3));
     let retried = failed.retry_refund(refund, at(4)).unwrap();
     assert_eq!(retried.refunds[0].provider_key(), format!("{refund}-1"), "another refund at the provider");
     let (_, second) = retried.refund_done(refund, Some("re_2".into()), at(5));

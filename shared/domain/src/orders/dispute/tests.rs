@@ -116,13 +116,14 @@ fn a_refund_that_was_under_way_fails_and_waits_for_the_end() {
     let refunding = paid().request_refund(&event(EventStatus::Cancelled), &ask, at(2)).unwrap();
     let (order, _) = refunding.dispute_seen(&seen(DisputeState::Open), at(3)).unwrap();
     assert_eq!((order.step(None, at(4)), order.state), (Step::Refund(ask.id), OrderState::Refunding));
-    let (failed, reversal) = order.refund_failed(ask.id, true, at(4));
+    let (failed, reversal) = order.refund_failed(ask.id, None, true, at(4));
     assert_eq!((reversal, failed.due_at), (None, None));
     assert_eq!(failed.retry_refund(ask.id, at(5)).err(), Some(Refused::Disputed));
     let (won, _) = failed.dispute_seen(&seen(DisputeState::Won), at(6)).unwrap();
     let won = won.dispute_finished(&event(EventStatus::Cancelled), at(7)).unwrap();
     assert_eq!(won.refunds.len(), 1, "the decision stands, and is carried out");
-    assert_eq!((won.state, won.refunds[0].retries), (OrderState::Refunding, 1));
+    assert_eq!((won.state, won.refunds[0].resumed), (OrderState::Refunding, 1));
+    assert_eq!(won.refunds[0].provider_key(), ask.id.to_string(), "whoever asked before and slept asks for the same");
     assert_eq!((won.step(None, at(8)), won.due_at.is_some()), (Step::Refund(ask.id), true));
     let asked = What::RefundRequested { buyer: won.buyer, order: won.id, refund: ask.id };
     assert_eq!(won.effects.last().map(|effect| &effect.what), Some(&asked));
@@ -138,9 +139,9 @@ fn only_what_gave_way_is_asked_for_by_itself() {
     let (won, _) = disputed.dispute_seen(&seen(DisputeState::Won), at(4)).unwrap();
     let won = won.dispute_finished(&event(EventStatus::Cancelled), at(5)).unwrap();
     // A card that is closed stays closed; and the news that it gave way may come when all is over.
-    let (closed, _) = won.refund_failed(ask.id, false, at(6));
+    let (closed, _) = won.refund_failed(ask.id, None, false, at(6));
     assert_eq!((closed.step(None, at(7)), closed.due_at), (Step::Nothing, None));
-    let (mut order, _) = won.refund_failed(ask.id, true, at(6));
+    let (mut order, _) = won.refund_failed(ask.id, Some("re_1".into()), true, at(6));
     assert_eq!((order.step(None, at(7)), order.due_at.is_some()), (Step::Refund(ask.id), true));
     // Whatever a provider says, this comes to an end.
     for n in 7.. {
@@ -148,7 +149,7 @@ fn only_what_gave_way_is_asked_for_by_itself() {
             break;
         }
         assert!(n < 20, "it is asked for ever");
-        order = order.refund_failed(ask.id, true, at(n)).0;
+        order = order.refund_failed(ask.id, None, true, at(n)).0;
     }
     assert_eq!(order.due_at, None);
 }
@@ -182,7 +183,7 @@ fn a_won_dispute_of_a_cancelled_event_goes_back() {
 #[test]
 fn a_capture_that_no_order_took_on_may_be_disputed() {
     let (lost, captured) = paying().settling().lost().unadopted(2000, at(1));
-    let (failed, _) = lost.refund_failed(lost.refunds[0].id, true, at(2));
+    let (failed, _) = lost.refund_failed(lost.refunds[0].id, None, true, at(2));
     let mut entries = vec![captured];
     let mut order = failed;
     for state in [DisputeState::Open, DisputeState::Lost] {
