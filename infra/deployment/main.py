@@ -36,12 +36,14 @@ def tables(ask):
     """Every condition and every transaction again, by another hand than the embedded engine's."""
     with clouds.Cloud(ask.artefact, ask.tools, is_whole=False) as cloud:
         environment = os.environ | {"BOXOFFICE_TEST_DYNAMODB_URL": cloud.endpoint}
-        return subprocess.run(["cargo", "test", "-p", "tests", "--test", "it", "--", *CORE], env=environment, cwd=clouds.ROOT).returncode
+        # With the features of the whole workspace, as the tests before this one have built it.
+        command = ["cargo", "test", "--workspace", "--test", "it", "--", *CORE]
+        return subprocess.run(command, env=environment, cwd=clouds.ROOT).returncode
 
 
 def main():
     parser = argparse.ArgumentParser(prog="infra/check-deployment", description=__doc__)
-    parser.add_argument("--artefact", default="target/lambda/bootstrap", help="the bootstrap that the functions run (%(default)s)")
+    parser.add_argument("--artefact", default="target/artefact/bootstrap/bootstrap", help="the bootstrap that the functions run (%(default)s)")
     parser.add_argument("--tools", default="target/debug", help="where boxoffice and sandbox are (%(default)s)")
     parser.add_argument("--permissions", action="store_true", help="take each permission away in turn; writes infra/permissions.md")
     parser.add_argument("--tables", action="store_true", help="run the core tests of tests/it against ministack's DynamoDB instead")

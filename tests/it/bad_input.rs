@@ -4,9 +4,12 @@ mod events;
 mod webhooks;
 
 use domain::access::Role;
-use domain::ids::UserId;
+use domain::ids::{SessionId, UserId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 use tests::{Ask, TestApp, User, id, seat};
 
 /// Bytes of a request's body, and no more.
@@ -107,6 +110,43 @@ async fn bodies_that_are_not_what_was_asked_for() {
     let whole =
         bench.post("/orders").header("content-type", "Application/JSON; charset=utf-8").body(&long[..BODY_BYTES_MAX]);
     whole.send().await.expect(201);
+    bench.app.finish().await;
+}
+
+/// Sends a body a piece at a time, as over a slow line, and only then reads. What came back, as it came.
+fn send_slowly(url: &str, head: &str, pieces: usize) -> String {
+    static PIECE: [u8; 64 * 1024] = [b' '; 64 * 1024];
+    let address = url.strip_prefix("http://").expect("it is on this machine");
+    let mut connection = TcpStream::connect(address).expect("it listens");
+    let head = format!("{head}host: {address}\r\ncontent-length: {}\r\n\r\n", pieces * PIECE.len());
+    connection.write_all(head.as_bytes()).expect("it takes a head");
+    for piece in 0..pieces {
+        std::thread::sleep(Duration::from_millis(2));
+        connection.write_all(&PIECE).unwrap_or_else(|error| panic!("piece {piece} is not taken: {error}"));
+    }
+    let mut read = vec![0; PIECE.len()];
+    let bytes = connection.read(&mut read).expect("it answers");
+    String::from_utf8_lossy(&read[..bytes]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_too_much_hears_why() {
+    let bench = Bench::start().await;
+    let register = bench.app.app("register");
+    let signed = platform::auth::sign_access(&register, bench.buyer.id, SessionId(1), vec![Role::Buyer]);
+    let token = signed.await.expect("the key is there");
+    let json = "content-type: application/json\r\n";
+    let may = format!("authorization: Bearer {token}\r\nidempotency-key: k\r\n");
+    for (name, head, answer) in [
+        ("too much", format!("POST /orders HTTP/1.1\r\n{json}{may}"), "413 Payload Too Large"),
+        ("too much, by nobody", format!("POST /orders HTTP/1.1\r\n{json}"), "401 Unauthorized"),
+        ("too much, to nowhere", format!("POST /nowhere HTTP/1.1\r\n{json}{may}"), "404 Not Found"),
+    ] {
+        let url = bench.app.url.clone();
+        let heard = tokio::task::spawn_blocking(move || send_slowly(&url, &head, 40)).await.expect("it is sent whole");
+        assert!(heard.starts_with(&format!("HTTP/1.1 {answer}\r\n")), "{name}: {heard}");
+        bench.app.check_unwritten(&bench.before, name).await;
+    }
     bench.app.finish().await;
 }
 

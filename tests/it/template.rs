@@ -375,3 +375,84 @@ fn every_function_is_watched() {
     let unseen = functions.iter().filter(|name| !dashboard.contains(&format!("${{{name}}}")));
     assert_eq!(unseen.collect::<Vec<_>>(), Vec::<&&str>::new());
 }
+
+#[test]
+fn what_a_person_must_act_on_rings_from_where_they_must() {
+    let template = written();
+    let own =
+        of_type(&template, "AWS::CloudWatch::Alarm").into_values().filter(|alarm| alarm["Namespace"] == "Boxoffice");
+    let rings = |alarm: &Value| {
+        assert!(alarm["Dimensions"].is_null() && alarm["Statistic"] == "Sum", "it is counted in all: {alarm}");
+        let text = |name: &str| alarm[name].as_str().expect("it is a text").to_owned();
+        let number = |name: &str| alarm[name].as_i64().expect("it is a number");
+        let seconds = number("Period") * number("EvaluationPeriods");
+        (text("MetricName"), (text("ComparisonOperator"), number("Threshold"), seconds))
+    };
+    let rings: BTreeMap<_, _> = own.map(rings).collect();
+    let counted: String = ["facts.rs", "reconcile.rs"]
+        .map(|file| std::fs::read_to_string(repository().join("functions/src").join(file)).expect("it is there"))
+        .concat();
+    for name in rings.keys() {
+        assert!(counted.contains(&format!("\"{name}\"")), "nobody counts {name}");
+    }
+    let (over, under) = ("GreaterThanThreshold".to_owned(), "LessThanThreshold".to_owned());
+    let expected = [
+        // Each is somebody's money.
+        ("RefundsFailed", (over.clone(), 0, 300)),
+        ("ReconcileFindings", (over.clone(), 0, 86_400)),
+        // One is the design at work, many are a fault.
+        ("OrdersLost", (over, 10, 3_600)),
+        ("ReconcileRuns", (under, 1, 26 * 3_600)),
+    ];
+    assert_eq!(rings, expected.map(|(name, when)| (name.to_owned(), when)).into_iter().collect());
+}
+
+#[test]
+fn every_functions_log_has_the_level_that_is_asked_for() {
+    let template = written();
+    let globals = &template["Globals"]["Function"]["LoggingConfig"];
+    assert_eq!(
+        (&globals["LogFormat"], &globals["ApplicationLogLevel"]),
+        (&"JSON".into(), &"ApplicationLogLevel".into())
+    );
+    for (name, function) in of_type(&template, "AWS::Serverless::Function") {
+        assert!(function["LoggingConfig"].is_null(), "{name} has what all have");
+    }
+    let level = &template["Parameters"]["ApplicationLogLevel"];
+    assert_eq!(level["Default"], "INFO");
+    for allowed in many(&level["AllowedValues"]) {
+        let own = if allowed == "FATAL" { "error".to_owned() } else { allowed.to_lowercase() };
+        let filter = platform::telemetry::filter(Some(allowed));
+        assert!(filter.contains(&format!("functions={own}")), "{allowed}: {filter}");
+    }
+}
+
+#[test]
+fn what_is_deployed_is_where_it_is_built() {
+    let code = written()["Globals"]["Function"]["CodeUri"].as_str().expect("it is a path").to_owned();
+    let build = std::fs::read_to_string(repository().join("infra/build")).expect("it is there");
+    // `cargo lambda` and we put an artefact into a directory of its name, and `cargo build` its file beside its profile's.
+    let place = code.strip_suffix("/bootstrap/").expect("it is the artefact's directory");
+    assert!(build.contains(&format!("place=\"$PWD/{place}\"")), "{code}");
+    assert!(!["target/lambda", "target/release", "target/debug"].contains(&place), "cargo puts a file there");
+}
+
+#[test]
+fn the_guide_speaks_of_this_template() {
+    let read = |file: &str| std::fs::read_to_string(repository().join(file)).expect("it is there");
+    let (guide, template) = (read("infra/README.md"), written());
+    let parameters = template["Parameters"].as_object().expect("there are parameters");
+    for (name, parameter) in parameters.iter().filter(|(name, _)| name.ends_with("Secret")) {
+        let row = format!("| `{}` |", parameter["Default"].as_str().expect("it has a name"));
+        assert!(guide.contains(&row), "{name}: how is it rotated?");
+    }
+    let told: Vec<_> = guide.split("enabled_events[]=").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+    assert_eq!(told, boxoffice::payments::EVENTS, "what the provider is asked to tell");
+    let version = guide.split("api_version=").nth(1).and_then(|rest| rest.split(' ').next()).expect("it names one");
+    assert!(read("shared/platform/src/payments/stripe.rs").contains(&format!("\"{version}\"")), "{version}");
+    let resources = template["Resources"].as_object().expect("there are resources");
+    let named = guide.split("$(named ").skip(1).filter_map(|rest| rest.split(')').next());
+    for name in named.filter(|name| !name.starts_with('$')) {
+        assert!(resources.contains_key(name), "{name}");
+    }
+}

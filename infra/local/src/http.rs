@@ -6,8 +6,9 @@ use crate::host::Host;
 use crate::meter::Meter;
 use crate::pages;
 use crate::template::{System, Trigger};
+use crate::unread::Unread;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -169,8 +170,19 @@ fn segment(text: &str) -> Segment {
 async fn serve(
     State(front): State<Arc<Front>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
-    mut request: Request,
+    request: Request,
 ) -> Response {
+    if request.body().is_end_stream() {
+        return answer(front, client, request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let (body, unread) = Unread::of(body, &parts.headers);
+    let response = answer(front, client, Request::from_parts(parts, body)).await;
+    unread.read().await;
+    response
+}
+
+async fn answer(front: Arc<Front>, client: SocketAddr, mut request: Request) -> Response {
     if let Some(page) = pages::find(request.method(), request.uri().path(), &front.policy) {
         return page;
     }

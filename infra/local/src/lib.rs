@@ -29,6 +29,7 @@ mod streams;
 pub mod tables;
 pub mod template;
 pub mod topic;
+mod unread;
 
 pub use error::Error;
 pub use meter::Meter;

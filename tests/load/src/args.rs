@@ -4,7 +4,8 @@ pub const HELP: &str = "\
 load - puts load on a box office that it starts in memory, and prints what that took
 
 Usage: cargo run --release -p load -- [options]
-       cargo run --release -p load -- cold-start [--bootstrap FILE] [--runs N]
+       cargo run --release -p load -- cold-start [--bootstrap FILE] [--runs N] [--shared]
+       cargo run -p load -- costs
 
   --orders N    orders that are bought and paid, two seats in one row each (10000)
   --clients N   buyers at a time, each with a connection and an account of their own (64)
@@ -34,10 +35,14 @@ At the end every buyer's tickets and the provider's captures are counted. If a s
 the program says so and fails. --soak and --kills read all tables and the provider's books for that; the first also
 fails if memory grows by more than the provider's books, the second if anything that was answered is not there.
 
-cold-start starts the artefact that is deployed (target/lambda/bootstrap/bootstrap, or FILE; `infra/build x86_64` makes
+cold-start starts the artefact that is deployed (target/artefact/bootstrap/bootstrap, or FILE; `infra/build x86_64` makes
 it) as Lambda does, N times as each function (25), with an event that waits, and services on this machine. The table
 shows milliseconds from the start of the process to the first answer: median, p90, processor time of it, and what a
-second event takes; and megabytes resident after the answer, and at most until then. It fails if that is too much.
+second event takes; and megabytes resident after the answer, and at most until then. It fails if that is too much; with --shared, for a machine that has other work, it judges the processor's
+time instead of the clock's.
+
+costs counts what people who look, buy and give back use of AWS, in a box office in memory, and prints what a month
+costs at the prices of infra/costs.json.
 ";
 
 use std::path::PathBuf;
@@ -59,6 +64,7 @@ pub enum Command {
     Soak(u64),
     Kills(usize),
     ColdStart(crate::cold::Plan),
+    Costs,
     /// To open the provider's books in this file: only this program asks itself for it.
     Books(PathBuf),
     /// To be the box office: only this program asks itself for it.
@@ -91,6 +97,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     }
     if args.next_if(|first| first == "cold-start").is_some() {
         return parse_cold_start(args).map(Command::ColdStart);
+    }
+    if args.next_if(|first| first == "costs").is_some() {
+        return args.next().map_or(Ok(Command::Costs), |arg| Err(format!("{arg} is not understood")));
     }
     let mut plan = Plan::default();
     let mut instead = None;
@@ -125,8 +134,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
 }
 
 fn parse_cold_start(mut args: impl Iterator<Item = String>) -> Result<crate::cold::Plan, String> {
-    let mut plan = crate::cold::Plan { bootstrap: None, runs: COLD_RUNS };
+    let mut plan = crate::cold::Plan { bootstrap: None, runs: COLD_RUNS, is_shared: false };
     while let Some(flag) = args.next() {
+        if flag == "--shared" {
+            plan.is_shared = true;
+            continue;
+        }
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--bootstrap" => plan.bootstrap = Some(value.into()),
@@ -169,9 +182,11 @@ mod tests {
         check("--kills 5m", Some("no number"));
         check("--fast", Some("--fast is not understood"));
         check("cold-start", None);
-        check("cold-start --runs 5 --bootstrap a/file", None);
+        check("cold-start --runs 5 --shared --bootstrap a/file", None);
         check("cold-start --runs 0", Some("no number"));
         check("cold-start --bootstrap", Some("needs a value"));
+        check("costs", None);
+        check("costs --orders 5", Some("--orders is not understood"));
         check("cold-start --orders 5", Some("--orders is not understood"));
     }
 }

@@ -25,7 +25,7 @@ const BYTES_PER_MB: f64 = 1e6;
 /// The invocations of an instance: one that it was started for, and one that finds it warm.
 const INVOCATIONS: usize = 2;
 /// Where `infra/build` puts the artefact.
-const BOOTSTRAP: &str = "target/lambda/bootstrap/bootstrap";
+const BOOTSTRAP: &str = "target/artefact/bootstrap/bootstrap";
 const LOG_DEFAULT: &str = "error,dynoxide=off";
 const LOG_CHARS_MAX: usize = 2_000;
 
@@ -35,6 +35,8 @@ pub struct Plan {
     pub bootstrap: Option<PathBuf>,
     /// Starts of each function.
     pub runs: usize,
+    /// Others use this machine too, so that time by the clock says nothing: the processor's time is held to the limit.
+    pub is_shared: bool,
 }
 
 /// What was measured of one function, of each start.
@@ -67,12 +69,13 @@ pub fn run(plan: &Plan) -> Result<(), Failed> {
         );
         let mut is_over = bytes as f64 / BYTES_PER_MB > ARTEFACT_MB_MAX;
         for case in &CASES {
-            is_over |= measure(&world, case, &bootstrap, starts).await?.print(case);
+            is_over |= measure(&world, case, &bootstrap, starts).await?.print(case, plan.is_shared);
         }
         Ok::<_, Failed>(is_over)
     })?;
     println!();
-    println!("at most {FIRST_ANSWER_MILLISECONDS_MAX} ms and {RESIDENT_MB_MAX} MB resident (medians)");
+    let time = if plan.is_shared { " of CPU" } else { "" };
+    println!("at most {FIRST_ANSWER_MILLISECONDS_MAX} ms{time} and {RESIDENT_MB_MAX} MB resident (medians)");
     println!("{AT_NIGHT}'s first answer is a night's work that nobody waits for: its time is not held to that");
     match is_over {
         true => Err(Failed::Because("that is too much: see the first line, and those marked with *".to_owned())),
@@ -125,9 +128,11 @@ impl Measured {
     }
 
     /// Prints a line of the table; whether something in it is too much.
-    fn print(&self, case: &Case) -> bool {
+    fn print(&self, case: &Case, is_shared: bool) -> bool {
         let (median, resident) = (of(&self.first_milliseconds, 50), of(&self.resident_mb, 50));
-        let is_slow = case.handler != AT_NIGHT && median > FIRST_ANSWER_MILLISECONDS_MAX;
+        let cpu = of(&self.cpu_milliseconds, 50);
+        let judged = if is_shared { cpu } else { median };
+        let is_slow = case.handler != AT_NIGHT && judged > FIRST_ANSWER_MILLISECONDS_MAX;
         let is_over = is_slow || resident > RESIDENT_MB_MAX;
         println!(
             "{:16} {:32} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>9.2} {:>7.2}{}",
@@ -135,7 +140,7 @@ impl Measured {
             case.what,
             median,
             of(&self.first_milliseconds, 90),
-            of(&self.cpu_milliseconds, 50),
+            cpu,
             of(&self.warm_milliseconds, 50),
             resident,
             of(&self.peak_mb, 50),

@@ -14,11 +14,13 @@
 //! | `soak`, `wires`, `memory` | minutes of that, over wires that fail; what it takes |
 //! | `kills` | the program killed under them, again and again |
 //! | `cold` | the deployed artefact's starts, timed as Lambda's |
+//! | `costs` | what a month on AWS costs |
 
 mod args;
 mod bench;
 mod check;
 mod cold;
+mod costs;
 mod hall;
 mod http;
 mod kills;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Ok(Command::Soak(seconds)) => allow_files().and_then(|()| soak::run(seconds)),
         Ok(Command::Kills(kills)) => allow_files().and_then(|()| kills::run(kills)),
         Ok(Command::ColdStart(plan)) => cold::run(&plan),
+        Ok(Command::Costs) => costs::run(),
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             Ok(())
