@@ -19,6 +19,12 @@ pub enum Command {
     /// The provider says that a payment is disputed, or how that ended.
     #[serde(rename = "payment.dispute_changed")]
     DisputeChanged { payment: String },
+    /// The provider says that a refund of a subscription's period changed; `key` is what it knows the refund by.
+    #[serde(rename = "payment.period_refund_changed")]
+    PeriodRefundChanged { payment: String, key: String },
+    /// The provider says that a method was saved for a subscription, or was not.
+    #[serde(rename = "setup.changed")]
+    SetupChanged { setup: String },
     /// An order is due: its hold ended, or something about it was left half-way.
     #[serde(rename = "order.due")]
     OrderDue { buyer: UserId, order: OrderId },

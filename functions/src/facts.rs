@@ -64,6 +64,7 @@ fn set_off(app: &App, order: &Order, what: &What) {
         What::OrderDisputed { state, .. } => count(app, &[("Disputes", 1)], Some(("State", name_of(*state)))),
         What::RefundFailed { .. } | What::RefundRequested { .. } | What::DisputeReversed { .. } => {}
         What::EventPublished { .. } | What::EventChanged { .. } | What::EventCancelled { .. } => {}
+        What::Subscription(_) => {}
     }
 }
 

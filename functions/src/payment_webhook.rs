@@ -45,6 +45,8 @@ async fn receive(
         Hint::Payment(payment) => Command::PaymentChanged { payment },
         Hint::Refund { payment, refund } => Command::RefundChanged { payment, refund },
         Hint::Dispute { payment } => Command::DisputeChanged { payment },
+        Hint::PeriodRefund { payment, key } => Command::PeriodRefundChanged { payment, key },
+        Hint::Setup { setup } => Command::SetupChanged { setup },
         Hint::Nothing => return Ok(StatusCode::NO_CONTENT),
     };
     let Head { kind, payment, .. } = Head::of(&command.message(0).body);

@@ -340,13 +340,13 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Err
 /// Whose order a thing is of: as the journal says, or what the provider was told when it was made, or its payment.
 async fn owner(app: &App, left: &Leftover<'_>) -> Result<Option<Owner>, Error> {
     let booked = left.entries.first().map(|entry| (entry.buyer, entry.order));
-    let told = left.movements.iter().find_map(|movement| movement.owner);
+    let told = left.movements.iter().find_map(|movement| movement.order());
     if let Some(owner) = left.owner.or(booked).or(told) {
         return Ok(Some(owner));
     }
     let Some(payment) = left.movements.iter().find_map(|movement| movement.payment.as_deref()) else { return Ok(None) };
     let payment = app.gateway.fetch(payment).await?;
-    Ok(payment.map(|payment| (payment.buyer, payment.order)))
+    Ok(payment.and_then(|payment| payment.purpose.order()))
 }
 
 /// What the provider has of a thing now.
@@ -408,8 +408,8 @@ fn of_movement(movement: &Movement, note: &str) -> Finding {
         at: movement.at,
         reference: movement.source.clone(),
         payment: movement.payment.clone(),
-        order: movement.owner.map(|(_, order)| order),
-        buyer: movement.owner.map(|(buyer, _)| buyer),
+        order: movement.order().map(|(_, order)| order),
+        buyer: movement.order().map(|(buyer, _)| buyer),
         currency: movement.money.currency,
         provider: counted(movement),
         journal: 0,

@@ -4,7 +4,9 @@
 use crate::facts;
 use domain::ids::{OrderId, RefundId, UserId};
 use domain::orders::{Order, OrderSeat, OrderState, Refund, RefundRefused, Refused, Step, TicketState};
-use domain::payments::{DisputeState, Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
+use domain::payments::{
+    DisputeState, Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus, Purpose,
+};
 use domain::seating::Block;
 use platform::http::Problem;
 use platform::payments::{GatewayError, NewRefund};
@@ -285,7 +287,8 @@ async fn move_back(
     if order.is_disputed() {
         return app.gateway.find_refund(payment, &key).await;
     }
-    let new = NewRefund { payment, key: &key, amount, buyer: order.buyer, order: order.id };
+    let purpose = Purpose::Order { buyer: order.buyer, order: order.id };
+    let new = NewRefund { payment, key: &key, amount, purpose: &purpose };
     app.gateway.refund(&new).await.map(Some)
 }
 

@@ -38,6 +38,9 @@ pub async fn handle(app: App, body: String) -> Result<(), Error> {
             refund_orders(&app, event, shard, cursor).await
         }
         PaymentsMessage::Effect(What::EventCancelled { event }) => refund_event(&app, event).await,
+        PaymentsMessage::Command(other @ (Command::SetupChanged { .. } | Command::PeriodRefundChanged { .. })) => {
+            Err(Error::new(format!("settle does not take {other:?}")))
+        }
         PaymentsMessage::Effect(other) => Err(Error::new(format!("settle does not take {}", other.kind()))),
     }
 }
@@ -68,8 +71,9 @@ async fn order_due(app: &App, buyer: UserId, order: OrderId) -> Result<(), Error
 async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
     let fetched = app.gateway.fetch(id).await?;
     let Some(payment) = fetched else { return Ok(()) };
-    telemetry::about(payment.order);
-    let order = app.orders.get(payment.buyer, payment.order).await?;
+    let Some((buyer, order)) = payment.purpose.order() else { return Ok(()) };
+    telemetry::about(order);
+    let order = app.orders.get(buyer, order).await?;
     match order {
         Some(order) if order.payment.as_deref() == Some(id) => {
             saga::drive_from(app, order, Some(payment)).await.map(drop).map_err(Error::from)
@@ -84,9 +88,10 @@ async fn payment_changed(app: &App, id: &str) -> Result<(), Error> {
 /// for failed may stand, since whoever asked for it slept: then it is done.
 async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
-    telemetry::about(fetched.order);
+    let Some((buyer, id)) = fetched.purpose.order() else { return Ok(()) };
+    telemetry::about(id);
     for _ in 0..WRITE_TRIES_MAX {
-        let stored = app.orders.get(fetched.buyer, fetched.order).await?;
+        let stored = app.orders.get(buyer, id).await?;
         let Some((order, known)) = stored.as_ref().and_then(|order| Some((order, order.refund(refund)?))) else {
             return Ok(());
         };
@@ -114,14 +119,15 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
             written => return written.map(drop).map_err(Error::from),
         }
     }
-    Err(Error::new(format!("the order {} is written too often", fetched.order)))
+    Err(Error::new(format!("the order {id} is written too often")))
 }
 
 /// What the provider says of the payment's disputes now becomes the order's; the event said no more than where to look.
 async fn dispute_changed(app: &App, payment: &str) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
-    telemetry::about(fetched.order);
-    let Some(order) = app.orders.get(fetched.buyer, fetched.order).await? else { return Ok(()) };
+    let Some((buyer, id)) = fetched.purpose.order() else { return Ok(()) };
+    telemetry::about(id);
+    let Some(order) = app.orders.get(buyer, id).await? else { return Ok(()) };
     if order.payment.as_deref() != Some(payment) {
         // Nobody was given the secret of it; if it was captured all the same, `reconcile` says so.
         return Ok(());

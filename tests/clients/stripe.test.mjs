@@ -228,6 +228,79 @@ test("customers, setup intents and saved methods are there for renewals", async 
   await assert.rejects(intent({ customer: customer.id }), refused("StripeInvalidRequestError", { code: "resource_missing", statusCode: 400 }));
 });
 
+test("a renewal is charged while nobody is there, declined with advice, and confirmed again", async () => {
+  const customer = await stripe.customers.create({ metadata: { user_id: "usr_1" } });
+  const first = await stripe.paymentIntents.create({ ...money, capture_method: "automatic", customer: customer.id, setup_future_usage: "off_session" });
+  const paid = await browser.paymentIntents.confirm(first.id, { client_secret: first.client_secret, payment_method: "pm_card_visa" });
+  assert.equal(paid.status, "succeeded");
+  const { payment_method } = await stripe.paymentIntents.retrieve(first.id);
+  await event("payment_method.attached", payment_method);
+
+  for (const [token, code, decline_code, advice_code, network_decline_code] of [
+    ["pm_card_chargeCustomerFail", "card_declined", "generic_decline", "try_again_later", "01"],
+    ["pm_sandbox_saved_insufficient_funds", "card_declined", "insufficient_funds", "try_again_later", "51"],
+    ["pm_sandbox_saved_lost_card", "card_declined", "lost_card", "do_not_try_again", "41"],
+    ["pm_sandbox_saved_stolen_card", "card_declined", "stolen_card", "do_not_try_again", "43"],
+    ["pm_sandbox_saved_expired_card", "expired_card", undefined, "confirm_card_data", "54"],
+  ]) {
+    const saved = await stripe.paymentMethods.attach(token, { customer: customer.id });
+    const renewal = await stripe.paymentIntents.create({ ...money, customer: customer.id, metadata: { subscription_id: "s", period: "2" } });
+    const away = { off_session: true, payment_method: saved.id };
+    await assert.rejects(stripe.paymentIntents.confirm(renewal.id, away), (error) => {
+      refused("StripeCardError", { code, decline_code: decline_code ?? "", statusCode: 402 })(error);
+      assert.deepEqual([error.raw.advice_code, error.raw.network_decline_code, error.raw.payment_method.id], [advice_code, network_decline_code, saved.id]);
+      return true;
+    });
+    await event("payment_intent.payment_failed", renewal.id);
+    const { last_payment_error: error, latest_charge, status } = await stripe.paymentIntents.retrieve(renewal.id, { expand: ["latest_charge"] });
+    assert.deepEqual([status, error.code, error.decline_code, error.advice_code, error.charge], ["requires_payment_method", code, decline_code, advice_code, latest_charge.id]);
+    assert.deepEqual([latest_charge.outcome.advice_code, latest_charge.outcome.network_decline_code, latest_charge.outcome.reason], [advice_code, network_decline_code, decline_code ?? code]);
+    assert.equal((await stripe.paymentIntents.confirm(renewal.id, { ...away, payment_method })).status, "succeeded");
+    await event("payment_intent.succeeded", renewal.id);
+  }
+  const expiring = await stripe.paymentMethods.attach("pm_sandbox_expires_2099_04", { customer: customer.id });
+  assert.deepEqual([expiring.card.exp_month, expiring.card.exp_year], [4, 2099]);
+  await assert.rejects(stripe.paymentMethods.attach("pm_sandbox_expires_2020_04", { customer: customer.id }), refused("StripeCardError", { code: "expired_card", statusCode: 402 }));
+  await stripe.paymentMethods.detach(payment_method);
+  await event("payment_method.detached", payment_method);
+});
+
+test("a card that wants its holder is declined while they are away, and paid when they come", async () => {
+  const customer = await stripe.customers.create();
+  const authenticate = async (waiting) => {
+    assert.equal(waiting.status, "requires_action");
+    const { url } = waiting.next_action.redirect_to_url;
+    const body = new URLSearchParams({ client_secret: waiting.client_secret, outcome: "complete" });
+    assert.equal((await form(url, new URL(url).pathname, { method: "POST", body })).status, 200);
+  };
+  for (const [token, goes] of [
+    ["pm_card_authenticationRequired", false],
+    ["pm_card_authenticationRequiredOnSetup", true],
+    ["pm_card_authenticationRequiredSetupForOffSession", true],
+  ]) {
+    const setup = await stripe.setupIntents.create({ customer: customer.id, usage: "off_session", payment_method_types: ["card"] });
+    const { client_secret } = setup;
+    await authenticate(await browser.setupIntents.confirm(setup.id, { client_secret, payment_method: token }));
+    await event("setup_intent.requires_action", setup.id);
+    await event("setup_intent.succeeded", setup.id);
+    const { payment_method } = await stripe.setupIntents.retrieve(setup.id);
+    const renewal = await stripe.paymentIntents.create({ ...money, customer: customer.id });
+    const away = stripe.paymentIntents.confirm(renewal.id, { off_session: true, payment_method });
+    if (goes) {
+      assert.equal((await away).status, "succeeded");
+      continue;
+    }
+    await assert.rejects(away, refused("StripeCardError", { code: "authentication_required", decline_code: "authentication_required", statusCode: 402 }));
+    await authenticate(await browser.paymentIntents.confirm(renewal.id, { client_secret: renewal.client_secret, payment_method }));
+    await event("payment_intent.succeeded", renewal.id);
+  }
+  const open = await stripe.setupIntents.create({ customer: customer.id });
+  await stripe.setupIntents.cancel(open.id);
+  await event("setup_intent.canceled", open.id);
+  const listed = await stripe.setupIntents.list({ customer: customer.id, limit: 100 });
+  assert.deepEqual([listed.data.length, listed.data[0].id], [4, open.id]);
+});
+
 test("balance transactions and events can be read back", async () => {
   const payment = await paid();
   const refund = await stripe.refunds.create({ payment_intent: payment.id, amount: 700 });

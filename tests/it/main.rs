@@ -8,6 +8,7 @@ mod costs;
 mod crash;
 mod disputes;
 mod fight;
+mod gateway;
 mod journal;
 mod logs;
 mod model;

@@ -263,6 +263,7 @@ fn route(state: &mut State, caller: Caller, request: &Request<'_>, mut form: For
             lists::methods(state, Some(id), form)
         }
         ("POST", ["setup_intents"]) => setups::create(state, form),
+        ("GET", ["setup_intents"]) => lists::setups(state, form),
         ("GET", ["setup_intents", id]) => found(form, Kind::Setup, state.setups.at_path(id)?),
         ("POST", ["setup_intents", id, "confirm"]) => setups::confirm(state, state.setups.at_path(id)?, form),
         ("POST", ["setup_intents", id, "cancel"]) => setups::cancel(state, state.setups.at_path(id)?, form),

@@ -32,6 +32,7 @@ pub(crate) fn authorise(state: &mut State, at: usize) {
     let intent = state.intents.edit(at);
     intent.latest_charge = Some(id);
     let keep = intent.setup_future_usage.is_some().then(|| intent.customer.clone().zip(intent.payment_method.clone()));
+    let set_up = intent.setup_future_usage.as_deref() == Some("off_session");
     let amount = intent.amount;
     if by_hand {
         (intent.status, intent.amount_capturable) = (Status::RequiresCapture, amount);
@@ -41,6 +42,7 @@ pub(crate) fn authorise(state: &mut State, at: usize) {
     }
     if let Some((customer, method)) = keep.flatten() {
         customers::attach(state, &method, &customer);
+        customers::set_up(state, &method, set_up);
     }
 }
 
@@ -99,6 +101,9 @@ fn charge(state: &mut State, at: usize, failure: Option<Decline>) -> usize {
         currency: intent.currency.clone(),
         customer: intent.customer.clone(),
         description: intent.description.clone(),
+        advice_code: failure.and_then(|why| why.advice_code).map(str::to_owned),
+        decline_code: failure.and_then(|why| why.decline_code).map(str::to_owned),
+        network_decline_code: failure.and_then(|why| why.network_decline_code).map(str::to_owned),
         failure_code: failure.map(|why| why.code.to_owned()),
         failure_message: failure.map(|why| why.message.to_owned()),
         metadata: intent.metadata.clone(),
@@ -116,11 +121,7 @@ pub(crate) fn decline(state: &mut State, at: usize, why: Decline) -> ApiError {
     let charge = charge(state, at, Some(why));
     let id = state.charges[charge].id.clone();
     let method = state.intents[at].payment_method.clone().and_then(|method| state.lookup(&method));
-    let mut error = ApiError::card(why.code, why.message).with("charge", json!(id));
-    if let Some(code) = why.decline_code {
-        error = error.with("decline_code", json!(code));
-    }
-    error = error.with("payment_method", method.unwrap_or_default());
+    let error = why.error().with("charge", json!(id)).with("payment_method", method.unwrap_or_default());
     state.intents.edit(at).latest_charge = Some(id);
     fail(state, at, error.members());
     error.with("payment_intent", state.show(Kind::Intent, at))

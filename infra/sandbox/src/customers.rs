@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::api::Done;
-use crate::cards::{Behaviour, card};
+use crate::cards::card;
 use crate::error::ApiError;
 use crate::form::Form;
-use crate::objects::{Customer, Kind, Method};
+use crate::objects::{Customer, Kind, Method, render};
 use crate::state::State;
 use crate::table::Page;
 
@@ -85,7 +85,8 @@ pub(crate) fn delete(state: &mut State, row: usize, form: Form) -> Result<Done, 
     form.finish()?;
     living(state, row)?;
     for method in std::mem::take(&mut state.customers.edit(row).methods) {
-        state.methods.edit(method).customer = None;
+        let method = state.methods.edit(method);
+        (method.customer, method.detached) = (None, true);
     }
     let customer = state.customers.edit(row);
     let (id, created, intents) = (customer.id.clone(), customer.created, std::mem::take(&mut customer.intents));
@@ -118,6 +119,13 @@ pub(crate) fn method(state: &mut State, name: &str, customer: Option<&str>) -> R
     }
     let missing = || ApiError::no_such(400, "PaymentMethod", name, "payment_method");
     let row = state.methods.find(name).ok_or_else(missing)?;
+    if state.methods[row].detached {
+        let message = "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, \
+                       shared with a connected account without Customer attachment, or was detached from a Customer. It \
+                       may not be used again. To use a PaymentMethod multiple times, you must attach it to a Customer \
+                       first.";
+        return Err(ApiError::invalid(message).param("payment_method"));
+    }
     match (state.methods[row].customer.as_deref(), customer) {
         (Some(owner), Some(customer)) if owner != customer => Err(ApiError::invalid(format!(
             "The customer does not have a payment method with the ID {name}. The payment method must be attached to \
@@ -147,12 +155,9 @@ pub(crate) fn attach_call(state: &mut State, name: &str, mut form: Form) -> Resu
 
 /// Refuses a method whose issuer declines to have it saved.
 fn saveable(state: &State, row: usize) -> Result<(), ApiError> {
-    match card(&state.methods[row].token).map(|card| card.behaviour) {
-        Some(Behaviour::Declines(why)) => {
-            let error = ApiError::card(why.code, why.message);
-            Err(error.with("decline_code", json!(why.decline_code)))
-        }
-        _ => Ok(()),
+    match card(&state.methods[row].token).and_then(|card| card.unsaveable(state.now())) {
+        Some(why) => Err(why.error()),
+        None => Ok(()),
     }
 }
 
@@ -163,19 +168,41 @@ pub(crate) fn attach(state: &mut State, method: &str, customer: &str) {
     let methods = &mut state.customers.edit(owner).methods;
     if let Err(place) = methods.binary_search(&row) {
         methods.insert(place, row);
+        tell(state, "payment_method.attached", row);
     }
+}
+
+/// Notes that its holder agreed to charges of a method while they are away, if they did.
+pub(crate) fn set_up(state: &mut State, method: &str, agreed: bool) {
+    if let Some(row) = state.methods.find(method).filter(|_| agreed) {
+        state.methods.edit(row).set_up = true;
+    }
+}
+
+/// The issuer puts another card in the place of a saved one, and the network tells the provider.
+pub(crate) fn reissue(state: &mut State, row: usize, token: &str) {
+    state.methods.edit(row).token = token.to_owned();
+    tell(state, "payment_method.automatically_updated", row);
+}
+
+fn tell(state: &mut State, event: &'static str, row: usize) {
+    let shown = render(&state.methods[row]);
+    state.emit(event, shown);
 }
 
 /// `POST /v1/payment_methods/{id}/detach`.
 pub(crate) fn detach(state: &mut State, row: usize, form: Form) -> Result<Done, ApiError> {
     form.finish()?;
-    let Some(owner) = state.methods.edit(row).customer.take() else {
+    let method = state.methods.edit(row);
+    let Some(owner) = method.customer.take() else {
         let message = "The payment method you provided is not attached to a customer so detachment is impossible.";
         return Err(ApiError::invalid(message));
     };
+    method.detached = true;
     if let Some(owner) = state.customers.find(&owner) {
         state.customers.edit(owner).methods.retain(|method| *method != row);
     }
+    tell(state, "payment_method.detached", row);
     Ok(Done::Object(Kind::Method, row))
 }
 

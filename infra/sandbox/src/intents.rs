@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::Done;
-use crate::cards::{AUTHENTICATION_REQUIRED, Behaviour, Decline, card};
+use crate::cards::{AUTHENTICATION_REQUIRED, Behaviour, Decline, Exempt, card};
 use crate::charges::{authorise, decline, fail, release, take, tell, token};
 use crate::customers;
 use crate::error::ApiError;
@@ -261,13 +261,19 @@ fn confirm_now(state: &mut State, at: usize, ask: Confirmation) -> Result<(), Ap
     (intent.next_action, intent.last_payment_error) = (None, None);
     intent.return_url = ask.return_url.or_else(|| intent.return_url.take());
     intent.setup_future_usage = ask.setup_future_usage.map(str::to_owned).or_else(|| intent.setup_future_usage.take());
-    let behaviour = card(&token).expect("only test methods become objects").behaviour;
-    match behaviour {
+    let card = card(&token).expect("only test methods become objects");
+    if let Some(why) = card.expired(state.now()) {
+        return Err(decline(state, at, why));
+    }
+    match card.behaviour {
+        Behaviour::Authenticates(exempt) if ask.off_session && is_exempt(state, at, exempt) => authorise(state, at),
         Behaviour::Declines(why) | Behaviour::DeclinesWhenCharged(why) => return Err(decline(state, at, why)),
-        Behaviour::Authenticates if ask.off_session || ask.error_on_requires_action => {
+        Behaviour::Authenticates(_) | Behaviour::AuthenticatesInVain(_)
+            if ask.off_session || ask.error_on_requires_action =>
+        {
             return Err(decline(state, at, AUTHENTICATION_REQUIRED));
         }
-        Behaviour::Authenticates => require_action(state, at),
+        Behaviour::Authenticates(_) | Behaviour::AuthenticatesInVain(_) => require_action(state, at),
         Behaviour::Delays(seconds) => process_later(state, at, seconds, Timer::Authorise(at)),
         Behaviour::DeclinesAfter(seconds) => process_later(state, at, seconds, Timer::Decline(at)),
         Behaviour::Hangs => {
@@ -275,6 +281,7 @@ fn confirm_now(state: &mut State, at: usize, ask: Confirmation) -> Result<(), Ap
             state.hang_ms = state.settings.hang_ms();
         }
         Behaviour::Succeeds
+        | Behaviour::Expires
         | Behaviour::Disputes
         | Behaviour::RefundFails
         | Behaviour::RefundPends
@@ -282,6 +289,16 @@ fn confirm_now(state: &mut State, at: usize, ask: Confirmation) -> Result<(), Ap
         | Behaviour::CapturesAtOnce => authorise(state, at),
     }
     Ok(())
+}
+
+/// Whether the method of an intent needs no authentication while its holder is away.
+fn is_exempt(state: &State, at: usize, exempt: Exempt) -> bool {
+    let method = state.intents[at].payment_method.as_deref().and_then(|method| state.methods.get(method));
+    match exempt {
+        Exempt::Nothing => false,
+        Exempt::OnceSetUp => method.is_some_and(|method| method.set_up),
+        Exempt::OffSession => true,
+    }
 }
 
 fn require_action(state: &mut State, at: usize) {
@@ -316,7 +333,11 @@ pub(crate) fn authenticated(state: &mut State, at: usize, complete: bool) {
     }
     state.intents.edit(at).next_action = None;
     if complete {
-        return authorise(state, at);
+        let card = token(state, at).and_then(|token| card(&token));
+        return match card.map(|card| card.behaviour) {
+            Some(Behaviour::AuthenticatesInVain(why)) => drop(decline(state, at, why)),
+            _ => authorise(state, at),
+        };
     }
     let error = authentication_failed("payment_intent_authentication_failure");
     fail(state, at, error.members());

@@ -296,6 +296,17 @@ impl Stripe {
         })
     }
 
+    /// The issuer puts another card, named as a test method, in the place of a saved one: what is charged from now on is
+    /// that. `false` if there is no such payment method or test method, or it is not saved.
+    pub fn reissue(&self, payment_method: &str, card: &str) -> bool {
+        self.outside(|state| {
+            let saved = |row: &usize| state.methods[*row].customer.is_some() && cards::card(card).is_some();
+            let Some(row) = state.methods.find(payment_method).filter(saved) else { return false };
+            customers::reissue(state, row, card);
+            true
+        })
+    }
+
     /// Takes out every webhook that waits, due or not, in the order of their events. They count as delivered. For a
     /// driver that delivers them itself, without [`Stripe::serve`]; only where there is a `webhook_url` do any wait.
     pub fn take_webhooks(&self) -> Vec<Webhook> {

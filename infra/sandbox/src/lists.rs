@@ -8,13 +8,18 @@ use crate::form::Form;
 use crate::objects::Kind;
 use crate::state::{State, Told};
 use crate::table::Page;
-use crate::{customers, disputes, intents, refunds};
+use crate::{customers, disputes, intents, refunds, setups};
 
 const EVENT_TYPES_MAX: usize = 20;
 
 /// `GET /v1/payment_intents`.
 pub(crate) fn intents(state: &State, form: Form) -> Result<Done, ApiError> {
     Ok(listed(state, "/v1/payment_intents", Kind::Intent, intents::list(state, form)?))
+}
+
+/// `GET /v1/setup_intents`.
+pub(crate) fn setups(state: &State, form: Form) -> Result<Done, ApiError> {
+    Ok(listed(state, "/v1/setup_intents", Kind::Setup, setups::list(state, form)?))
 }
 
 /// `GET /v1/refunds`.

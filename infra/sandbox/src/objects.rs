@@ -177,6 +177,10 @@ pub(crate) struct Charge {
     pub(crate) disputed: bool,
     /// Id of its dispute.
     pub(crate) dispute: Option<String>,
+    /// What the issuer said, beside the code.
+    pub(crate) advice_code: Option<String>,
+    pub(crate) decline_code: Option<String>,
+    pub(crate) network_decline_code: Option<String>,
     pub(crate) failure_code: Option<String>,
     pub(crate) failure_message: Option<String>,
     pub(crate) metadata: Metadata,
@@ -194,7 +198,7 @@ object!(Charge, Charge, "charge", nulls [
     "failure_balance_transaction" "fraud_details" "on_behalf_of" "receipt_email" "receipt_number" "receipt_url"
     "review" "shipping" "source" "source_transfer" "statement_descriptor" "statement_descriptor_suffix"
     "transfer_data" "transfer_group"
-], hidden ["dispute" "token"],
+], hidden ["dispute" "token" "advice_code" "decline_code" "network_decline_code"],
 fn complete(&self, wire: &mut Map<String, Value>) {
     wire.insert("billing_details".to_owned(), billing_details());
     wire.insert("payment_method_details".to_owned(), json!({"type": "card", "card": card_details(&self.token)}));
@@ -206,8 +210,13 @@ fn complete(&self, wire: &mut Map<String, Value>) {
             "The bank did not return any further details with this decline.",
         ),
     };
-    let outcome = json!({"network_status": network, "reason": self.failure_code, "risk_level": "normal",
+    let reason = self.decline_code.as_ref().or(self.failure_code.as_ref());
+    let mut outcome = json!({"network_status": network, "reason": reason, "risk_level": "normal",
+        "network_advice_code": null, "network_decline_code": self.network_decline_code,
         "seller_message": message, "type": kind});
+    if let Some(advice) = &self.advice_code {
+        outcome["advice_code"] = json!(advice);
+    }
     wire.insert("outcome".to_owned(), outcome);
 });
 
@@ -314,6 +323,10 @@ pub(crate) struct Method {
     pub(crate) created: i64,
     pub(crate) customer: Option<String>,
     pub(crate) metadata: Metadata,
+    /// Whether it was taken from its customer, so that nobody can use it any more.
+    pub(crate) detached: bool,
+    /// Whether its holder agreed to charges while they are away.
+    pub(crate) set_up: bool,
     /// Name of the test method that it was made from.
     pub(crate) token: String,
 }
@@ -323,7 +336,7 @@ object!(
     Method,
     "payment_method",
     nulls["customer_account"],
-    hidden["token"],
+    hidden["detached" "set_up" "token"],
     fn complete(&self, wire: &mut Map<String, Value>) {
         wire.insert("type".to_owned(), json!("card"));
         wire.insert("card".to_owned(), card_details(&self.token));
@@ -453,8 +466,8 @@ fn billing_details() -> Value {
 }
 
 fn card_details(token: &str) -> Value {
-    let Card { brand, last4, .. } = card(token).expect("only test methods become objects");
-    json!({"brand": brand, "country": "US", "display_brand": brand, "exp_month": 12, "exp_year": 2034,
+    let Card { brand, last4, expiry, .. } = card(token).expect("only test methods become objects");
+    json!({"brand": brand, "country": "US", "display_brand": brand, "exp_month": expiry.month, "exp_year": expiry.year,
         "fingerprint": format!("sandbox{last4}"), "funding": "credit", "last4": last4, "network": brand,
         "networks": {"available": [brand], "preferred": null}, "three_d_secure": null, "wallet": null,
         "checks": {"address_line1_check": null, "address_postal_code_check": null, "cvc_check": "pass"},

@@ -7,14 +7,16 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use crate::cards::card;
 use crate::money::readable;
-use crate::objects::Status;
+use crate::objects::{Intent, Status};
 use crate::state::State as Books;
 use crate::{Stripe, intents, setups};
 
 const ROWS_MAX: usize = 50;
 const BOOKS: &str = include_str!("pages/books.html");
 const PAY: &str = include_str!("pages/pay.html");
+const SAVED: &str = include_str!("pages/saved.html");
 const AUTHENTICATE: &str = include_str!("pages/authenticate.html");
 const NOTICE: &str = include_str!("pages/notice.html");
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'";
@@ -89,28 +91,45 @@ pub(crate) async fn books(State(stripe): State<Stripe>) -> Response {
     page(StatusCode::OK, &html)
 }
 
-/// `GET /pay/{id}`: a person plays the buyer.
+/// `GET /pay/{id}`: a person plays the buyer, or a subscriber who saves a card.
 pub(crate) async fn pay(State(stripe): State<Stripe>, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
     let state = stripe.state();
-    let Some(intent) = state.intents.get(&id).filter(|intent| intent.client_secret == asked.client_secret) else {
+    let known = |secret: &str| secret == asked.client_secret;
+    let (path, title, what, saved) = if let Some(intent) = state.intents.get(&id) {
+        let description = intent.description.clone().unwrap_or("Payment".to_owned());
+        let title = format!("Pay {}", readable(intent.amount, &intent.currency));
+        let secret_is_known = known(&intent.client_secret);
+        (secret_is_known.then_some("payment_intents"), title, description, saved_card(&state, intent))
+    } else if let Some(setup) = state.setups.get(&id) {
+        let description = setup.description.clone().unwrap_or("For charges while you are away".to_owned());
+        (known(&setup.client_secret).then_some("setup_intents"), "Save a card".to_owned(), description, String::new())
+    } else {
         return not_found();
     };
+    let Some(path) = path else { return not_found() };
     let return_url = asked.return_url.filter(|url| is_web(url)).unwrap_or_default();
-    let amount = readable(intent.amount, &intent.currency);
-    page(
-        StatusCode::OK,
-        &fill(
-            PAY,
-            &[
-                ("id", &intent.id),
-                ("amount", &amount),
-                ("description", intent.description.as_deref().unwrap_or("Payment")),
-                ("client_secret", &intent.client_secret),
-                ("publishable_key", &state.settings.publishable_key),
-                ("return_url", &return_url),
-            ],
-        ),
-    )
+    let html = fill(
+        PAY,
+        &[
+            ("id", &id),
+            ("path", path),
+            ("title", &title),
+            ("description", &what),
+            ("client_secret", &asked.client_secret),
+            ("publishable_key", &state.settings.publishable_key),
+            ("return_url", &return_url),
+        ],
+    );
+    page(StatusCode::OK, &html.replace("{{{saved}}}", &saved))
+}
+
+/// The choice of the customer's card that was declined while they were away: now they are here to authenticate.
+fn saved_card(state: &Books, intent: &Intent) -> String {
+    let declined = intent.last_payment_error.as_ref().and_then(|error| error["payment_method"]["id"].as_str());
+    let method = declined.and_then(|id| state.methods.get(id)).filter(|method| method.customer.is_some());
+    let Some(card) = method.and_then(|method| card(&method.token)) else { return String::new() };
+    let id = &method.expect("its card was found").id;
+    fill(SAVED, &[("id", id), ("brand", card.brand), ("last4", card.last4)])
 }
 
 /// `GET /authenticate/{id}`: the page of the buyer's bank.

@@ -10,6 +10,7 @@ use crate::form::{Form, Metadata};
 use crate::intents::{authentication_failed, method_types};
 use crate::objects::{Kind, Object, Setup, Status, render};
 use crate::state::State;
+use crate::table::Page;
 
 const CANCELLATION_REASONS: [&str; 3] = ["abandoned", "duplicate", "requested_by_customer"];
 const IGNORED: [&str; 3] = ["payment_method_options", "use_stripe_sdk", "mandate_data"];
@@ -46,6 +47,17 @@ pub(crate) fn create(state: &mut State, mut form: Form) -> Result<Done, ApiError
     Ok(Done::Object(Kind::Setup, at))
 }
 
+/// `GET /v1/setup_intents`.
+pub(crate) fn list(state: &State, mut form: Form) -> Result<(Vec<usize>, bool), ApiError> {
+    let page = Page::take(&mut form)?;
+    let (customer, method) = (form.text("customer")?, form.text("payment_method")?);
+    form.finish()?;
+    let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+    page.pick(&state.setups, (0..state.setups.all().len()).rev(), |setup| {
+        is(&customer, &setup.customer) && is(&method, &setup.payment_method)
+    })
+}
+
 /// `POST /v1/setup_intents/{id}/confirm`.
 pub(crate) fn confirm(state: &mut State, at: usize, mut form: Form) -> Result<Done, ApiError> {
     form.ignore(&IGNORED);
@@ -75,26 +87,27 @@ pub(crate) fn confirm(state: &mut State, at: usize, mut form: Form) -> Result<Do
 
 fn confirm_now(state: &mut State, at: usize) -> Result<(), ApiError> {
     let method = state.setups[at].payment_method.as_deref().and_then(|method| state.methods.get(method));
-    let Some(card) = method.and_then(|method| card(&method.token)) else {
+    let Some((shown, card)) = method.and_then(|method| Some((render(method), card(&method.token)?))) else {
         let message = "You cannot confirm this SetupIntent because it's missing a payment method. Update the \
                        SetupIntent with a payment method and then confirm it again.";
         return Err(unexpected(state, at, message));
     };
-    let base_url = state.base_url.clone();
+    let (base_url, now) = (state.base_url.clone(), state.now());
     let setup = state.setups.edit(at);
     (setup.last_setup_error, setup.next_action) = (None, None);
+    if let Some(why) = card.unsaveable(now) {
+        let error = why.error().with("payment_method", shown);
+        fail(state, at, &error);
+        return Err(error.with("setup_intent", state.show(Kind::Setup, at)));
+    }
     match card.behaviour {
-        Behaviour::Declines(why) => {
-            let error = ApiError::card(why.code, why.message).with("decline_code", json!(why.decline_code));
-            fail(state, at, &error);
-            Err(error.with("setup_intent", state.show(Kind::Setup, at)))
-        }
-        Behaviour::Authenticates => {
+        Behaviour::Authenticates(_) | Behaviour::AuthenticatesInVain(_) => {
             let url = format!("{base_url}/authenticate/{}?client_secret={}", setup.id, setup.client_secret);
             setup.status = Status::RequiresAction;
             setup.next_action = Some(
                 json!({"type": "redirect_to_url", "redirect_to_url": {"url": url, "return_url": setup.return_url}}),
             );
+            tell(state, "setup_intent.requires_action", at);
             Ok(())
         }
         _ => {
@@ -107,9 +120,12 @@ fn confirm_now(state: &mut State, at: usize) -> Result<(), ApiError> {
 fn succeed(state: &mut State, at: usize) {
     let setup = state.setups.edit(at);
     (setup.status, setup.next_action) = (Status::Succeeded, None);
-    if let Some((method, customer)) = setup.payment_method.clone().zip(setup.customer.clone()) {
+    let agreed = setup.usage == "off_session";
+    let (method, customer) = (setup.payment_method.clone().expect("it was confirmed with one"), setup.customer.clone());
+    if let Some(customer) = customer {
         customers::attach(state, &method, &customer);
     }
+    customers::set_up(state, &method, agreed);
     tell(state, "setup_intent.succeeded", at);
 }
 
@@ -145,6 +161,7 @@ pub(crate) fn cancel(state: &mut State, at: usize, mut form: Form) -> Result<Don
     let setup = state.setups.edit(at);
     (setup.status, setup.next_action) = (Status::Canceled, None);
     setup.cancellation_reason = reason.map(str::to_owned);
+    tell(state, "setup_intent.canceled", at);
     Ok(Done::Object(Kind::Setup, at))
 }
 

@@ -18,7 +18,7 @@ const TIMEOUT_SECONDS: u64 = 10;
 const IDLE_MS_MAX: i64 = 60_000;
 
 /// The events that an endpoint can ask for.
-pub const EVENTS: [&str; 19] = [
+pub const EVENTS: [&str; 24] = [
     "payment_intent.created",
     "payment_intent.amount_capturable_updated",
     "payment_intent.succeeded",
@@ -38,6 +38,11 @@ pub const EVENTS: [&str; 19] = [
     "refund.failed",
     "setup_intent.succeeded",
     "setup_intent.setup_failed",
+    "setup_intent.requires_action",
+    "setup_intent.canceled",
+    "payment_method.attached",
+    "payment_method.detached",
+    "payment_method.automatically_updated",
 ];
 
 /// The value of `Stripe-Signature` for a body sent at that time.

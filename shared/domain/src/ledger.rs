@@ -1,7 +1,8 @@
 //! The journal: double entry, one item a business event, its legs summing to zero.
 
-use crate::ids::{EventId, OrderId, RefundId};
+use crate::ids::{EventId, OrderId, RefundId, SubscriptionId, UserId};
 use crate::money::{Currency, Money, MoneyError};
+use crate::subscriptions::ChargeRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,10 @@ pub enum Account {
     Disputes,
     /// What the provider took for disputes. Its fee for each payment is not here: captures are booked gross.
     Fees,
+    /// What was paid for subscriptions' time that has not passed.
+    Deferred,
+    /// What subscriptions have earned, their time having passed.
+    Revenue,
 }
 
 /// One side of an entry: positive is a debit, negative a credit, in minor units.
@@ -100,6 +105,68 @@ impl Entry {
             cause,
             DisputeWithdrawn { .. } | DisputeReinstated { .. } | DisputeLost { .. } | DisputeLossReversed { .. }
         )
+    }
+
+    /// Whether debits equal credits.
+    pub fn balances(&self) -> Result<bool, MoneyError> {
+        let legs = self.legs.iter().map(|leg| Money::new(leg.amount, self.currency));
+        Ok(Money::sum(self.currency, legs)?.amount == 0)
+    }
+}
+
+/// What happened to the money of a subscription's charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum ChargeCause {
+    /// It was paid for a time to come.
+    SubscriptionCharge,
+    /// Some of its time has passed: `until` this instant.
+    Recognised { until: Timestamp },
+    /// It was paid although nobody waited for it any more.
+    UnadoptedCharge,
+    /// Money of it went back.
+    ChargeRefund {
+        refund: RefundId,
+        /// How often it had failed before.
+        retries: u8,
+    },
+    /// A refund that was booked came back from the provider.
+    ChargeRefundReversed { refund: RefundId, retries: u8 },
+}
+
+/// A business event of a subscription in the journal; its key is a function of the charge and the cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargeEntry {
+    pub charge: ChargeRef,
+    pub user: UserId,
+    #[serde(flatten)]
+    pub cause: ChargeCause,
+    pub currency: Currency,
+    pub legs: Vec<Leg>,
+    pub at: Timestamp,
+}
+
+impl ChargeEntry {
+    /// The journal's shard of a subscription: one of 16.
+    pub fn shard(subscription: SubscriptionId) -> u8 {
+        (subscription.0 & 0xf) as u8
+    }
+
+    /// What distinguishes this entry among those of its subscription.
+    pub fn key(&self) -> String {
+        let charge = self.charge;
+        match &self.cause {
+            ChargeCause::SubscriptionCharge => format!("{charge}#charge"),
+            ChargeCause::Recognised { until } => format!("{charge}#recognised-{}", until.as_second()),
+            ChargeCause::UnadoptedCharge => format!("{charge}#unadopted"),
+            ChargeCause::ChargeRefund { refund, retries } => format!("{charge}#{refund}-{retries}"),
+            ChargeCause::ChargeRefundReversed { refund, retries } => format!("{charge}#{refund}-{retries}#reversed"),
+        }
+    }
+
+    /// What this entry adds to an account, in minor units.
+    pub fn of(&self, account: Account) -> i64 {
+        self.legs.iter().filter(|leg| leg.account == account).map(|leg| leg.amount).sum()
     }
 
     /// Whether debits equal credits.

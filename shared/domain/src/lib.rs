@@ -12,4 +12,5 @@ pub mod payments;
 pub mod reconcile;
 pub mod refunds;
 pub mod seating;
+pub mod subscriptions;
 pub mod tickets;

@@ -5,6 +5,31 @@ use crate::money::{Currency, Money};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// What money is for, as the metadata says that we gave the provider with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Order {
+        buyer: UserId,
+        order: OrderId,
+    },
+    /// One period of a subscription. The names are the subscriptions' own; a period's is the same whoever asks.
+    Subscription {
+        user: UserId,
+        subscription: String,
+        period: String,
+    },
+}
+
+impl Purpose {
+    /// The order that it is for, and whose that is.
+    pub fn order(&self) -> Option<(UserId, OrderId)> {
+        match self {
+            Self::Order { buyer, order } => Some((*buyer, *order)),
+            Self::Subscription { .. } => None,
+        }
+    }
+}
+
 /// A payment at a provider, as it stands there now. Never built from the contents of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
@@ -14,11 +39,98 @@ pub struct Payment {
     pub amount: Money,
     /// Minor units that were captured so far.
     pub captured: i64,
-    /// Whose payment it is, from the metadata that we gave it.
-    pub buyer: UserId,
-    pub order: OrderId,
+    /// What it is for and whose it is.
+    pub purpose: Purpose,
+    /// The provider's id of the method that pays or paid; none yet, or none any more once it was declined.
+    pub method: Option<String>,
+    /// Why the last try was declined, if it was.
+    pub decline: Option<Decline>,
     /// What the buyer's page needs to pay; a secret of that buyer.
     pub client_secret: String,
+}
+
+/// Why a bank, or the provider itself, declined a try, in the provider's words.
+///
+/// Source: Stripe's `last_payment_error` and `last_setup_error`; <https://docs.stripe.com/declines/codes>.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decline {
+    /// The kind of error, such as `card_declined`, `expired_card` or `authentication_required`.
+    pub code: String,
+    /// The bank's reason, such as `insufficient_funds` or `lost_card`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decline_code: Option<String>,
+    /// What to do now: `try_again_later`, `do_not_try_again` or `confirm_card_data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice_code: Option<String>,
+    /// The card network's own code of the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_decline_code: Option<String>,
+    /// Whether only the card's holder, at the bank's page, can let it through.
+    #[serde(default)]
+    pub needs_authentication: bool,
+    /// The provider's id of the charge that failed, by which one try is told from another; some tries end before one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<String>,
+}
+
+impl Decline {
+    /// Whether both tell of the same try, as far as can be told.
+    pub fn is_of_same_try(&self, other: &Self) -> bool {
+        match (&self.charge, &other.charge) {
+            (Some(one), Some(other)) => one == other,
+            _ => self == other,
+        }
+    }
+}
+
+/// A card that the provider keeps for charges to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedMethod {
+    /// The provider's id of it.
+    pub id: String,
+    /// The provider's id of the customer whose it is; none once it was detached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// The network, such as `visa`.
+    pub brand: String,
+    pub last4: String,
+    /// The last month in which it can be charged, 1 to 12.
+    pub exp_month: i8,
+    pub exp_year: i16,
+}
+
+/// A method being saved without a payment, as it stands at the provider now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The provider's id of it.
+    pub id: String,
+    pub status: SetupStatus,
+    /// Whose it is and for what, from the metadata that we gave it.
+    pub user: UserId,
+    pub subscription: String,
+    /// The provider's id of the method: the saved one where it succeeded.
+    pub method: Option<String>,
+    /// Why the last try was declined, if it was.
+    pub decline: Option<Decline>,
+    /// What the subscriber's page needs to save a method; a secret of that subscriber.
+    pub client_secret: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetupStatus {
+    /// Nobody has given a method yet.
+    Waiting,
+    /// The last method was declined; another may be tried.
+    Declined,
+    /// The card's holder has to confirm at the bank.
+    NeedsAction,
+    /// The provider is at work.
+    Processing,
+    /// The method is saved.
+    Succeeded,
+    /// No method will be saved.
+    Cancelled,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +209,15 @@ pub struct Movement {
     /// What the provider took, in minor units of the same currency.
     pub fee: i64,
     pub payment: Option<String>,
-    /// Whose it is, from the metadata that we gave it.
-    pub owner: Option<(UserId, OrderId)>,
+    /// What it is for, where the provider says so with the movement: with captures and refunds of ours, not disputes.
+    pub purpose: Option<Purpose>,
+}
+
+impl Movement {
+    /// The order that it is for, and whose that is.
+    pub fn order(&self) -> Option<(UserId, OrderId)> {
+        self.purpose.as_ref()?.order()
+    }
 }
 
 /// What a movement is of.

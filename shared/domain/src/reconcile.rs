@@ -124,7 +124,7 @@ impl MovementKind {
 /// Which thing a movement moved the money of, and how; `None` where nothing of ours is named.
 pub fn moved(movement: &Movement) -> Option<(Thing, Flow)> {
     let thing = match &movement.kind {
-        MovementKind::Capture => Thing::Capture(movement.owner?.1),
+        MovementKind::Capture => Thing::Capture(movement.order()?.1),
         MovementKind::Refund(key) | MovementKind::RefundReversed(key) => Thing::Refund(key.clone()?),
         MovementKind::DisputeWithdrawn | MovementKind::DisputeReinstated => Thing::Dispute(movement.source.clone()),
         MovementKind::Other => return None,

@@ -5,8 +5,9 @@ const POLL_MS = 1000;
 const form = document.getElementById("pay");
 const outcome = document.getElementById("outcome");
 const button = form.querySelector("button");
-const { intent, secret, key, return: returnUrl } = form.dataset;
-const address = `/v1/payment_intents/${intent}`;
+const { path, intent, secret, key, return: returnUrl } = form.dataset;
+const isSetup = path === "setup_intents";
+const address = `/v1/${path}/${intent}`;
 const headers = { authorization: `Bearer ${key}` };
 
 function say(text, tone) {
@@ -24,7 +25,7 @@ function done(status) {
   form.querySelector("fieldset").disabled = true;
   if (!returnUrl) return;
   const to = new URL(returnUrl);
-  to.searchParams.set("payment_intent", intent);
+  to.searchParams.set(isSetup ? "setup_intent" : "payment_intent", intent);
   to.searchParams.set("redirect_status", status);
   const link = document.createElement("a");
   link.href = to;
@@ -38,7 +39,7 @@ function tell(payment) {
   switch (payment.status) {
     case "requires_capture":
     case "succeeded":
-      say("Paid. The shop has been told.", "good");
+      say(isSetup ? "Saved. The shop has been told." : "Paid. The shop has been told.", "good");
       done("succeeded");
       return false;
     case "processing":
@@ -52,9 +53,11 @@ function tell(payment) {
       say("The shop has cancelled this payment.", "bad");
       done("failed");
       return false;
-    default:
-      if (payment.last_payment_error) say(payment.last_payment_error.message, "bad");
+    default: {
+      const error = payment.last_payment_error ?? payment.last_setup_error;
+      if (error) say(error.message, "bad");
       return false;
+    }
   }
 }
 
@@ -82,7 +85,7 @@ async function pay() {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   button.disabled = true;
-  say("Paying …", "plain");
+  say("One moment …", "plain");
   try {
     await pay();
   } catch {

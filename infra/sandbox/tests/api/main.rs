@@ -4,6 +4,7 @@ mod balance;
 mod disputes;
 mod driver;
 mod harness;
+mod subscriptions;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ledger::Account;
-use crate::payments::{Payment, PaymentStatus};
+use crate::payments::{Payment, PaymentStatus, Purpose};
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -37,7 +37,8 @@ fn held_order() -> Order {
 fn payment(status: PaymentStatus) -> Payment {
     let captured = if status == PaymentStatus::Captured { 2000 } else { 0 };
     let (id, client_secret) = ("pi_1".into(), String::new());
-    Payment { id, status, amount: eur(2000), captured, buyer: UserId(2), order: OrderId(1), client_secret }
+    let purpose = Purpose::Order { buyer: UserId(2), order: OrderId(1) };
+    Payment { id, status, amount: eur(2000), captured, purpose, method: None, decline: None, client_secret }
 }
 
 pub(super) fn paying() -> Order {

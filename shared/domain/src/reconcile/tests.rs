@@ -2,6 +2,7 @@ use super::*;
 use crate::ids::{EventId, RefundId};
 use crate::ledger::transfer;
 use crate::money::Money;
+use crate::payments::Purpose;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -12,8 +13,9 @@ fn eur(amount: i64) -> Money {
 }
 
 fn movement(kind: MovementKind, amount: i64, at: Timestamp) -> Movement {
-    let (payment, owner) = (Some("pi_1".into()), Some((UserId(2), OrderId(1))));
-    Movement { id: "txn_1".into(), at, kind, source: "ch_1".into(), money: eur(amount), fee: 30, payment, owner }
+    let purpose = Some(Purpose::Order { buyer: UserId(2), order: OrderId(1) });
+    let payment = Some("pi_1".into());
+    Movement { id: "txn_1".into(), at, kind, source: "ch_1".into(), money: eur(amount), fee: 30, payment, purpose }
 }
 
 fn entry(cause: Cause, amount: i64, at: Timestamp) -> Entry {

@@ -1,21 +1,26 @@
-//! Stripe, over its HTTP API: PaymentIntents with manual capture, Refunds, Disputes, the balance, signed webhooks.
+//! Stripe, over its HTTP API: PaymentIntents, SetupIntents, Customers, Refunds, Disputes, the balance, signed webhooks.
 
 mod books;
+mod subscriptions;
+mod webhook;
 
-use super::{GatewayError, MovementPage, NewPayment, NewRefund, PaymentGateway, Reply};
+pub use webhook::{Hint, NotBelieved, read_webhook};
+
+use super::{
+    Attempt, GatewayError, MovementPage, NewPayment, NewPeriodPayment, NewRefund, NewSetup, PaymentGateway, Reply,
+};
 use crate::config::{Config, Missing};
 use crate::secrets::Secrets;
 use crate::transport::Transport;
 use axum::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
-use domain::ids::RefundId;
+use domain::ids::UserId;
 use domain::money::{Currency, Money};
-use domain::orders::refund_of_key;
-use domain::payments::{Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus};
-use hmac::{Hmac, Mac};
+use domain::payments::{
+    Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus, Purpose, SavedMethod, Setup,
+};
 use jiff::Timestamp;
 use serde::Deserialize;
-use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +29,6 @@ use std::time::Duration;
 const STRIPE_VERSION: &str = "2025-09-30.clover";
 /// How long one call may take; the provider answers most in under a second.
 const CALL_SECONDS_MAX: u64 = 6;
-/// Seconds by which a webhook's time may differ from ours (Stripe's own libraries: 300).
-const WEBHOOK_TOLERANCE_SECONDS: u64 = 300;
 /// Keys that are tried where the provider replays an error of its own for the one before.
 const KEYS_MAX: usize = 5;
 /// Refunds of one payment that are looked through; an order has ten tickets at most.
@@ -48,7 +51,8 @@ struct Intent {
     client_secret: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
-    last_payment_error: Option<serde_json::Value>,
+    payment_method: Option<String>,
+    last_payment_error: Option<subscriptions::LastError>,
 }
 
 #[derive(Deserialize)]
@@ -117,7 +121,8 @@ impl Stripe {
             }
             _ => GatewayError::Unknown(cause),
         };
-        Err(CallError { error, code, is_replayed_fault: status.is_server_error() && is_replayed })
+        let is_decline = status == StatusCode::PAYMENT_REQUIRED;
+        Err(CallError { error, code, is_decline, is_fault: status.is_server_error(), is_replayed })
     }
 
     async fn request(
@@ -158,12 +163,38 @@ impl Stripe {
         key: &str,
         n: usize,
     ) -> Result<Option<T>, GatewayError> {
+        Ok(self.make_or_say(path, form, key, n).await?)
+    }
+
+    /// The same, with what is to be said of a refusal.
+    async fn make_or_say<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &[(&str, String)],
+        key: &str,
+        n: usize,
+    ) -> Result<Option<T>, CallError> {
         let key = if n == 0 { key.to_owned() } else { format!("{key}.{n}") };
         match self.call(Method::POST, path, form, Some(&key)).await {
             Ok(made) => Ok(Some(made)),
-            Err(error) if error.is_replayed_fault => Ok(None),
-            Err(error) => Err(error.error),
+            Err(error) if error.is_replayed && error.is_fault => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Makes what nobody else can see before we give it out: what a lost reply left behind is never used.
+    async fn make_once<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &[(&str, String)],
+        key: &str,
+    ) -> Result<T, GatewayError> {
+        for n in 0..KEYS_MAX {
+            if let Some(made) = self.make(path, form, key, n).await? {
+                return Ok(made);
+            }
+        }
+        Err(keys_exhausted())
     }
 
     async fn get_intent(&self, id: &str) -> Result<Option<Intent>, GatewayError> {
@@ -203,21 +234,9 @@ impl PaymentGateway for Stripe {
 
     fn create<'a>(&'a self, new: &'a NewPayment) -> Reply<'a, Payment> {
         Box::pin(async move {
-            let form = [
-                ("amount", new.amount.amount.to_string()),
-                ("currency", new.amount.currency.code().to_lowercase()),
-                ("capture_method", "manual".to_owned()),
-                ("payment_method_types[]", "card".to_owned()),
-                ("metadata[order_id]", new.order.to_string()),
-                ("metadata[buyer_id]", new.buyer.to_string()),
-            ];
-            // An intent made by a call that seemed to fail is never confirmed, since nobody has its secret.
-            for n in 0..KEYS_MAX {
-                if let Some(intent) = self.make("/v1/payment_intents", &form, &new.order.to_string(), n).await? {
-                    return ours(intent);
-                }
-            }
-            Err(keys_exhausted())
+            let purpose = Purpose::Order { buyer: new.buyer, order: new.order };
+            let form = intent_form(new.amount, "manual", &purpose);
+            ours(self.make_once("/v1/payment_intents", &form, &new.order.to_string()).await?)
         })
     }
 
@@ -238,27 +257,59 @@ impl PaymentGateway for Stripe {
 
     fn refund<'a>(&'a self, new: &'a NewRefund<'a>) -> Reply<'a, ProviderRefund> {
         Box::pin(async move {
-            let form = [
+            let mut form = vec![
                 ("payment_intent", new.payment.to_owned()),
                 ("amount", new.amount.amount.to_string()),
                 ("metadata[refund_id]", new.key.to_owned()),
-                ("metadata[order_id]", new.order.to_string()),
-                ("metadata[buyer_id]", new.buyer.to_string()),
             ];
+            form.extend(metadata(new.purpose));
+            let mut last = keys_exhausted();
             for n in 0..KEYS_MAX {
                 if let Some(found) = self.look_for_refund(new.payment, new.key).await? {
                     return Ok(found);
                 }
-                if let Some(made) = self.make::<Refund>("/v1/refunds", &form, new.key, n).await? {
-                    return Ok(made.into());
+                match self.make_or_say::<Refund>("/v1/refunds", &form, new.key, n).await {
+                    Ok(Some(made)) => return Ok(made.into()),
+                    Ok(None) => {}
+                    // What was refused to an earlier call may be granted now.
+                    Err(refused) if refused.is_replayed => last = refused.error,
+                    Err(error) => return Err(error.error),
                 }
             }
-            Err(keys_exhausted())
+            Err(last)
         })
     }
 
     fn find_refund<'a>(&'a self, payment: &'a str, key: &'a str) -> Reply<'a, Option<ProviderRefund>> {
         Box::pin(self.look_for_refund(payment, key))
+    }
+
+    fn customer<'a>(&'a self, user: UserId, known: Option<&'a str>) -> Reply<'a, String> {
+        Box::pin(self.ensure_customer(user, known))
+    }
+
+    fn create_for_period<'a>(&'a self, new: &'a NewPeriodPayment<'a>) -> Reply<'a, Payment> {
+        Box::pin(self.create_period_payment(new))
+    }
+
+    fn charge<'a>(&'a self, attempt: &'a Attempt<'a>) -> Reply<'a, Payment> {
+        Box::pin(self.charge_saved(attempt))
+    }
+
+    fn set_up<'a>(&'a self, new: &'a NewSetup<'a>) -> Reply<'a, Setup> {
+        Box::pin(self.create_setup(new))
+    }
+
+    fn fetch_setup<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Setup>> {
+        Box::pin(self.get_setup(id))
+    }
+
+    fn method<'a>(&'a self, id: &'a str) -> Reply<'a, Option<SavedMethod>> {
+        Box::pin(self.get_method(id))
+    }
+
+    fn detach<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        Box::pin(self.detach_method(id))
     }
 
     fn disputes<'a>(&'a self, payment: &'a str) -> Reply<'a, Vec<ProviderDispute>> {
@@ -289,13 +340,17 @@ impl From<Refund> for ProviderRefund {
 struct CallError {
     error: GatewayError,
     code: Option<String>,
-    /// The provider repeated an error of its own that it had given for the same key before.
-    is_replayed_fault: bool,
+    /// A bank said no.
+    is_decline: bool,
+    /// The provider failed.
+    is_fault: bool,
+    /// It is what the provider had answered to the same key before.
+    is_replayed: bool,
 }
 
 impl From<GatewayError> for CallError {
     fn from(error: GatewayError) -> Self {
-        Self { error, code: None, is_replayed_fault: false }
+        Self { error, code: None, is_decline: false, is_fault: false, is_replayed: false }
     }
 }
 
@@ -309,12 +364,46 @@ fn keys_exhausted() -> GatewayError {
     GatewayError::Unknown("the provider replays its own error for every key".into())
 }
 
+/// What every payment intent says. The card is all that we take.
+fn intent_form(amount: Money, capture: &str, purpose: &Purpose) -> Vec<(&'static str, String)> {
+    let mut form = vec![
+        ("amount", amount.amount.to_string()),
+        ("currency", amount.currency.code().to_lowercase()),
+        ("capture_method", capture.to_owned()),
+        ("payment_method_types[]", "card".to_owned()),
+    ];
+    form.extend(metadata(purpose));
+    form
+}
+
+/// What money is for, as the provider is told.
+fn metadata(purpose: &Purpose) -> Vec<(&'static str, String)> {
+    match purpose {
+        Purpose::Order { buyer, order } => {
+            vec![("metadata[order_id]", order.to_string()), ("metadata[buyer_id]", buyer.to_string())]
+        }
+        Purpose::Subscription { user, subscription, period } => vec![
+            ("metadata[subscription_id]", subscription.clone()),
+            ("metadata[period]", period.clone()),
+            ("metadata[user_id]", user.to_string()),
+        ],
+    }
+}
+
+/// What money is for, as the provider tells it back; `None` where it is not ours.
+fn purpose(data: &BTreeMap<String, String>) -> Option<Purpose> {
+    let user = |name: &str| data.get(name)?.parse::<UserId>().ok();
+    if let Some(subscription) = data.get("subscription_id") {
+        let (user, period) = (user("user_id")?, data.get("period")?.clone());
+        return Some(Purpose::Subscription { user, subscription: subscription.clone(), period });
+    }
+    Some(Purpose::Order { buyer: user("buyer_id")?, order: data.get("order_id")?.parse().ok()? })
+}
+
 /// An intent that we made, as a payment.
 fn ours(intent: Intent) -> Result<Payment, GatewayError> {
     let foreign = || GatewayError::Refused("the payment is not one of ours".into());
-    let id_in = |name: &str| intent.metadata.get(name).ok_or_else(foreign);
-    let order = id_in("order_id")?.parse().map_err(|_| foreign())?;
-    let buyer = id_in("buyer_id")?.parse().map_err(|_| foreign())?;
+    let purpose = purpose(&intent.metadata).ok_or_else(foreign)?;
     let currency = Currency::from_code(&intent.currency.to_uppercase()).ok_or_else(foreign)?;
     let status = match intent.status.as_str() {
         "requires_payment_method" if intent.last_payment_error.is_some() => PaymentStatus::Declined,
@@ -325,114 +414,14 @@ fn ours(intent: Intent) -> Result<Payment, GatewayError> {
         "canceled" => PaymentStatus::Cancelled,
         _ => PaymentStatus::Waiting,
     };
-    let amount = Money::new(intent.amount, currency);
-    let client_secret = intent.client_secret.unwrap_or_default();
-    Ok(Payment { id: intent.id, status, amount, captured: intent.amount_received, buyer, order, client_secret })
-}
-
-/// What a webhook tells us to look at. Its other contents are not used: they may be old, or in any order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
-    Payment(String),
-    Refund {
-        payment: String,
-        refund: RefundId,
-    },
-    Dispute {
-        payment: String,
-    },
-    /// Nothing that concerns us.
-    Nothing,
-}
-
-/// Why a webhook is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotBelieved {
-    #[error("the signature is missing or not of this body and key")]
-    Signature,
-    #[error("the signature is too old, or from the future")]
-    Stale,
-    #[error("the body is not an event")]
-    Body,
-}
-
-/// Checks a webhook's `Stripe-Signature` (`t=…,v1=…`: HMAC-SHA256 of `t.body`; several `v1` while a secret rotates) and
-/// reads what it hints at.
-pub fn read_webhook(secret: &str, signature: &str, body: &[u8], now: Timestamp) -> Result<Hint, NotBelieved> {
-    let parts = || signature.split(',').filter_map(|part| part.trim().split_once('='));
-    let time = parts().find(|(name, _)| *name == "t").map(|(_, value)| value).ok_or(NotBelieved::Signature)?;
-    let at: i64 = time.parse().map_err(|_| NotBelieved::Signature)?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(time.as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    let signed = parts().filter(|(name, _)| *name == "v1").filter_map(|(_, value)| from_hex(value));
-    if !signed.into_iter().any(|code| mac.clone().verify_slice(&code).is_ok()) {
-        return Err(NotBelieved::Signature);
-    }
-    if now.as_second().abs_diff(at) > WEBHOOK_TOLERANCE_SECONDS {
-        return Err(NotBelieved::Stale);
-    }
-    hint(body).ok_or(NotBelieved::Body)
-}
-
-fn hint(body: &[u8]) -> Option<Hint> {
-    let event: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let (kind, object) = (event.get("type")?.as_str()?, event.pointer("/data/object")?);
-    let text = |name: &str| object.get(name).and_then(|value| value.as_str());
-    if kind.starts_with("payment_intent.") {
-        return Some(Hint::Payment(text("id")?.to_owned()));
-    }
-    if kind.starts_with("refund.") {
-        let refund = object.pointer("/metadata/refund_id").and_then(|key| refund_of_key(key.as_str()?));
-        return Some(match (text("payment_intent"), refund) {
-            (Some(payment), Some(refund)) => Hint::Refund { payment: payment.to_owned(), refund },
-            _ => Hint::Nothing,
-        });
-    }
-    if kind.starts_with("charge.dispute.") {
-        let payment = text("payment_intent").map(str::to_owned);
-        return Some(payment.map_or(Hint::Nothing, |payment| Hint::Dispute { payment }));
-    }
-    Some(Hint::Nothing)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() != 64 {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `printf '1700000000.%s' '{"type":"ping","data":{"object":{}}}' | openssl dgst -sha256 -hmac whsec_test`
-    #[test]
-    fn only_fresh_webhooks_of_our_key_are_believed() {
-        let body = br#"{"type":"payment_intent.succeeded","data":{"object":{"id":"pi_1"}}}"#;
-        let mut mac = Hmac::<Sha256>::new_from_slice(b"whsec_test").unwrap();
-        mac.update(b"1700000000.");
-        mac.update(body);
-        let code: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let read = |secret: &str, header: &str, body: &[u8], second| read_webhook(secret, header, body, at(second));
-        let good = format!("t=1700000000,v1={code}");
-        let hint = Ok(Hint::Payment("pi_1".into()));
-        assert_eq!(read("whsec_test", &good, body, 1_700_000_300), hint);
-        let rotating = format!("t=1700000000,v1={},v1={code},v0=aa", "0".repeat(64));
-        assert_eq!(read("whsec_test", &rotating, body, 1_700_000_000), hint);
-        for (secret, header, body, second, expected) in [
-            ("whsec_other", good.as_str(), &body[..], 1_700_000_000, NotBelieved::Signature),
-            ("whsec_test", &good, &body[1..], 1_700_000_000, NotBelieved::Signature),
-            ("whsec_test", &good.replace("1700000000", "1700000001"), body, 1_700_000_000, NotBelieved::Signature),
-            ("whsec_test", "", body, 1_700_000_000, NotBelieved::Signature),
-            ("whsec_test", "t=x,v1=zz", body, 1_700_000_000, NotBelieved::Signature),
-            ("whsec_test", &good, body, 1_700_000_301, NotBelieved::Stale),
-            ("whsec_test", &good, body, 1_699_999_699, NotBelieved::Stale),
-        ] {
-            assert_eq!(read(secret, header, body, second), Err(expected), "{header} at {second}");
-        }
-    }
+    Ok(Payment {
+        id: intent.id,
+        status,
+        amount: Money::new(intent.amount, currency),
+        captured: intent.amount_received,
+        purpose,
+        method: intent.payment_method,
+        decline: intent.last_payment_error.map(Into::into),
+        client_secret: intent.client_secret.unwrap_or_default(),
+    })
 }

@@ -15,6 +15,7 @@ pub use orders::Orders;
 pub use seats::{Locked, Seats};
 
 use crate::config::Missing;
+use crate::telemetry;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put};
@@ -135,7 +136,7 @@ fn cancelled_for(reasons: &[CancellationReason]) -> StoreError {
     }
 }
 
-fn failure<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(error: SdkError<E, R>) -> StoreError {
+fn failure<E: ProvideErrorMetadata, R>(error: SdkError<E, R>) -> StoreError {
     let throttled = [
         "ThrottlingException",
         "ProvisionedThroughputExceededException",
@@ -147,14 +148,13 @@ fn failure<E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(error:
         Some("ConditionalCheckFailedException") => StoreError::Conflict,
         Some(code) if throttled.contains(&code) => StoreError::Throttled(code.to_owned()),
         Some(code) if unknown.contains(&code) => StoreError::Busy(code.to_owned()),
-        Some(code) => StoreError::Failed(format!("{code}: {}", error.message().unwrap_or_default())),
-        None => match error {
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-                StoreError::Busy(format!("{error}"))
-            }
-            other => StoreError::Failed(format!("{other:?}")),
-        },
+        None if is_unanswered(&error) => StoreError::Busy(telemetry::cause(&error)),
+        _ => StoreError::Failed(telemetry::cause(&error)),
     }
+}
+
+fn is_unanswered<E, R>(error: &SdkError<E, R>) -> bool {
+    matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_))
 }
 
 fn to_item(value: &impl Serialize) -> Item {

@@ -1,9 +1,8 @@
 //! What Stripe says of disputes, and of the balance that everything moves.
 
-use super::{GatewayError, List, Stripe};
+use super::{GatewayError, List, Stripe, purpose};
 use crate::payments::MovementPage;
 use axum::http::Method;
-use domain::ids::{OrderId, UserId};
 use domain::money::{Currency, Money};
 use domain::payments::{DisputeState, Movement, MovementKind, ProviderDispute, Swing};
 use jiff::Timestamp;
@@ -145,8 +144,7 @@ fn movement(listed: Listed) -> Result<Movement, GatewayError> {
         ("adjustment", Some("dispute_reversal")) => MovementKind::DisputeReinstated,
         _ => MovementKind::Other,
     };
-    let owner = || Some((data("buyer_id")?.parse::<UserId>().ok()?, data("order_id")?.parse::<OrderId>().ok()?));
-    let owner = owner();
+    let purpose = source.as_ref().and_then(|source| purpose(source.metadata.as_ref()?));
     // The balance may be in another currency than the payment, by which the journal counts.
     if let Some(Expanded { amount: Some(own), currency: Some(currency), amount_captured, .. }) = &source
         && *currency != code
@@ -161,12 +159,13 @@ fn movement(listed: Listed) -> Result<Movement, GatewayError> {
     let at = Timestamp::from_second(listed.created).map_err(unreadable)?;
     let money = Money::new(amount, currency);
     let (payment, source) = source.map_or((None, listed.id.clone()), |source| (source.payment_intent, source.id));
-    Ok(Movement { id: listed.id, at, kind, source, money, fee, payment, owner })
+    Ok(Movement { id: listed.id, at, kind, source, money, fee, payment, purpose })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::payments::Purpose;
 
     fn listed(json: &str) -> Movement {
         movement(serde_json::from_str(json).unwrap()).unwrap()
@@ -181,7 +180,15 @@ mod tests {
         );
         assert_eq!(refund.kind, MovementKind::Refund(Some("rfd_x-1".into())));
         assert_eq!((refund.source.as_str(), refund.payment.as_deref()), ("re_1", Some("pi_1")));
-        assert_eq!((refund.money.amount, refund.owner), (-500, None));
+        assert_eq!((refund.money.amount, refund.purpose), (-500, None));
+        let renewal = listed(
+            r#"{"id":"txn_5","created":1800000000,"type":"charge","amount":500,"fee":44,"currency":"eur","source":{"id":
+            "ch_2","amount":500,"currency":"eur","payment_intent":"pi_2","metadata":{"subscription_id":"s","period":"3",
+            "user_id":"usr_00000000000000000000000002"}}}"#,
+        );
+        let (user, subscription, period) = (domain::ids::UserId(2), "s".into(), "3".into());
+        assert_eq!(renewal.purpose, Some(Purpose::Subscription { user, subscription, period }));
+        assert_eq!((renewal.order(), renewal.kind), (None, MovementKind::Capture));
         let converted = listed(
             r#"{"id":"txn_2","created":1800000000,"type":"charge","amount":1100,"fee":62,"currency":"usd",
             "source":{"id":"ch_1","amount":1200,"amount_captured":1000,"currency":"eur","payment_intent":"pi_1"}}"#,

@@ -1,0 +1,428 @@
+//! Charges: one a subscription and period, whatever fires twice; each holds its one intent, every try, and what the journal
+//! has recognised of it.
+
+use super::periods::{NoSuchDate, Period};
+use super::proration::{next_recognition, split_at};
+use super::state::Owed;
+use crate::effects::{Effect, SubscriptionEffect, SubscriptionNews, What};
+use crate::ids::{PromotionId, RefundId, SubscriptionId, UserId, keyed};
+use crate::ledger::{Account, ChargeCause, ChargeEntry, transfer};
+use crate::money::Money;
+use crate::payments::PaymentStatus;
+use crate::subscriptions::dunning::Verdict;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// Tries of one charge, a subscriber's own with other cards included.
+pub const ATTEMPTS_MAX: usize = 32;
+/// Seconds after which a refund that has not ended is asked for again.
+pub const REFUND_RETRY_SECONDS: i64 = 3600;
+
+/// Which charge: `sub_…:3` for period 3, `sub_…:3.1` for the first change of plan in it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChargeRef {
+    pub subscription: SubscriptionId,
+    pub period: u32,
+    /// 0 for the period itself.
+    pub change: u8,
+}
+
+impl fmt::Display for ChargeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.subscription, self.period)?;
+        if self.change > 0 { write!(f, ".{}", self.change) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for ChargeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that names no charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid charge")]
+pub struct InvalidCharge;
+
+impl FromStr for ChargeRef {
+    type Err = InvalidCharge;
+    fn from_str(text: &str) -> Result<Self, InvalidCharge> {
+        let (subscription, rest) = text.split_once(':').ok_or(InvalidCharge)?;
+        let (period, change) = rest.split_once('.').unwrap_or((rest, "0"));
+        let subscription = subscription.parse().map_err(|_| InvalidCharge)?;
+        let (period, change) = (period.parse().map_err(|_| InvalidCharge)?, change.parse().map_err(|_| InvalidCharge)?);
+        let found = Self { subscription, period, change };
+        // One spelling only: `03` would be a second name of the same charge.
+        if found.to_string() == text { Ok(found) } else { Err(InvalidCharge) }
+    }
+}
+
+impl Serialize for ChargeRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ChargeRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeKind {
+    /// With it a subscription begins, or begins again.
+    First,
+    Renewal,
+    /// The difference to a dearer plan.
+    Proration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeState {
+    Open,
+    Succeeded,
+    /// Given up after declines.
+    Failed,
+    /// Given up without any.
+    Cancelled,
+}
+
+/// One try and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Timestamp,
+    /// The provider's id of the try, by which it is known again.
+    pub id: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    Declined { verdict: Verdict, reason: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeRefundState {
+    /// Decided; the money has not moved.
+    Requested,
+    Done,
+    /// The provider could not: a person asks anew.
+    Failed,
+}
+
+/// Money of a charge that goes back, with the rule that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargeRefund {
+    pub id: RefundId,
+    /// Minor units of the charge's currency.
+    pub amount: i64,
+    pub state: ChargeRefundState,
+    pub rule: String,
+    pub source: String,
+    pub at: Timestamp,
+    /// How often it has failed.
+    #[serde(default)]
+    pub retries: u8,
+}
+
+impl ChargeRefund {
+    /// The provider's idempotency key of this try, and the word in its metadata.
+    pub fn provider_key(&self) -> String {
+        format!("{}-{}", self.id, self.retries)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    pub id: ChargeRef,
+    pub user: UserId,
+    /// Grows by one with each write; every write is conditional on it, the first on there being none.
+    pub v: u64,
+    pub kind: ChargeKind,
+    pub amount: Money,
+    /// The time that is paid for. Of a first charge it is known once it is paid.
+    pub term: Period,
+    /// IANA name of the zone that its days are counted in.
+    pub zone: String,
+    /// Whether it is tried without the subscriber, with the saved method.
+    pub off_session: bool,
+    /// What promotions took off, in minor units.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub off: Vec<(PromotionId, i64)>,
+    /// The provider's id of its one payment, once that is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    pub state: ChargeState,
+    /// When revenue is to be recognised or a refund driven again; while it is open its subscription looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// Minor units that the journal has recognised.
+    #[serde(default)]
+    pub recognised: i64,
+    /// Minor units that were paid when nobody waited for them any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unadopted: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<ChargeRefund>,
+    /// What the last write set off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
+}
+
+/// The payment of a charge, as the provider has it now.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub status: PaymentStatus,
+    /// The provider's id of the last try, where there was one (Stripe: `latest_charge`).
+    pub last_try: Option<&'a str>,
+}
+
+/// What has to be done about a charge next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargeStep {
+    Nothing,
+    /// Create its payment, unconfirmed, and save the id ([`Charge::with_intent`]) before anything else.
+    Create,
+    /// Confirm it off-session with the saved method, then look again.
+    Confirm,
+    /// It is authorised: capture it, then look again.
+    Capture,
+    /// Paid: [`super::Subscription::charge_paid`].
+    Paid,
+    /// Declined, or to be confirmed by its holder: [`super::Subscription::charge_declined`].
+    Declined,
+    /// Nobody waits for it any more: cancel the payment.
+    Cancel,
+    /// Paid although nobody waited for it any more: [`Charge::paid_late`].
+    PaidLate,
+    /// A stored decision waits for its money to move.
+    Refund(RefundId),
+}
+
+impl Charge {
+    /// The one place that decides how a charge goes on; safe to ask at any time, however often. `seen` is none where it has
+    /// no payment yet; `owed` is the subscription's.
+    pub fn step(&self, owed: Option<&Owed>, seen: Option<Seen<'_>>) -> ChargeStep {
+        use PaymentStatus as P;
+        match (self.state, seen.map(|seen| seen.status)) {
+            (ChargeState::Open, _) => self.open_step(owed, seen),
+            (_, _) if let Some(refund) = self.requested_refund() => ChargeStep::Refund(refund.id),
+            (ChargeState::Succeeded, _) => ChargeStep::Nothing,
+            (_, Some(P::Captured)) if self.unadopted.is_none() => ChargeStep::PaidLate,
+            (_, None | Some(P::Captured | P::Cancelled | P::Processing)) => ChargeStep::Nothing,
+            (_, Some(_)) => ChargeStep::Cancel,
+        }
+    }
+
+    fn open_step(&self, owed: Option<&Owed>, seen: Option<Seen<'_>>) -> ChargeStep {
+        use PaymentStatus as P;
+        let Some(owed) = owed.filter(|owed| owed.charge == self.id) else { return ChargeStep::Nothing };
+        let Some(seen) = seen else { return ChargeStep::Create };
+        let may_try = self.off_session && self.attempts.len() < usize::from(owed.tries);
+        let is_known = seen.last_try.is_none_or(|id| self.attempts.iter().any(|known| known.id == id));
+        match seen.status {
+            P::Captured => ChargeStep::Paid,
+            P::Authorised => ChargeStep::Capture,
+            P::Processing => ChargeStep::Nothing,
+            P::Cancelled => ChargeStep::Create,
+            P::Waiting | P::Declined | P::NeedsAction if !self.off_session => ChargeStep::Nothing,
+            P::NeedsAction if may_try => ChargeStep::Declined,
+            P::NeedsAction => ChargeStep::Nothing,
+            P::Waiting | P::Declined if !is_known => ChargeStep::Declined,
+            P::Waiting | P::Declined if may_try => ChargeStep::Confirm,
+            P::Waiting | P::Declined => ChargeStep::Nothing,
+        }
+    }
+
+    /// With its payment, which was just created.
+    pub fn with_intent(&self, intent: String) -> Self {
+        assert_eq!(self.state, ChargeState::Open, "only an open charge is paid");
+        Self { intent: Some(intent), ..self.next() }
+    }
+
+    /// The provider's idempotency key of its payment: another once a payment was cancelled there.
+    pub fn provider_key(&self) -> String {
+        match &self.intent {
+            None => self.id.to_string(),
+            Some(cancelled) => format!("{}#{cancelled}", self.id),
+        }
+    }
+
+    /// Minor units that were paid, and are neither recognised nor gone or going back.
+    pub fn deferred(&self) -> i64 {
+        let refunds: i64 = self.refunds.iter().map(|refund| refund.amount).sum();
+        match (self.state, self.unadopted) {
+            (ChargeState::Succeeded, None) => self.amount.amount - self.recognised - refunds,
+            _ => 0,
+        }
+    }
+
+    /// Recognises what has been used of it by `now`; none where that is nothing new.
+    pub fn recognised(&self, now: Timestamp) -> Result<Option<(Self, ChargeEntry)>, NoSuchDate> {
+        let used = split_at(self.amount, &self.term, &self.zone, now)?.used.amount;
+        Ok(self.recognise(used - self.recognised, now))
+    }
+
+    /// Recognises all that is left of it: its time was given up.
+    pub fn forfeited(&self, now: Timestamp) -> Option<(Self, ChargeEntry)> {
+        self.recognise(self.deferred(), now)
+    }
+
+    fn recognise(&self, more: i64, now: Timestamp) -> Option<(Self, ChargeEntry)> {
+        let more = more.min(self.deferred());
+        if more <= 0 {
+            return None;
+        }
+        let next = Self { recognised: self.recognised + more, ..self.next() };
+        let entry = self.entry(ChargeCause::Recognised { until: now }, Account::Revenue, Account::Deferred, more, now);
+        Some((next, entry))
+    }
+
+    /// What is due of a charge by itself: revenue, at the ends of months and of its term; or a refund that nobody has
+    /// answered for, which is asked for again. None before `due_at`.
+    pub fn advance(&self, now: Timestamp) -> Result<Option<(Self, Option<ChargeEntry>)>, NoSuchDate> {
+        if self.due_at.is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        if let Some(refund) = self.requested_refund() {
+            let (charge, refund) = (self.id, refund.id);
+            let next = Self { due_at: self.next_due(now)?, ..self.next() };
+            return Ok(Some((next.with_effect(SubscriptionNews::RefundRequested { charge, refund }), None)));
+        }
+        let (mut next, entry) = match self.recognised(now)? {
+            Some((next, entry)) => (next, Some(entry)),
+            None => (self.next(), None),
+        };
+        next.due_at = next.next_due(now)?;
+        Ok(Some((next, entry)))
+    }
+
+    pub(super) fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, NoSuchDate> {
+        if self.requested_refund().is_some() {
+            return Ok(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
+        }
+        if self.deferred() == 0 { Ok(None) } else { next_recognition(&self.term, &self.zone, now).map(Some) }
+    }
+
+    /// Paid: its money is owed as time to come. What follows for the subscription is its own.
+    pub(super) fn paid(&self, term: Period, now: Timestamp) -> Result<(Self, Option<ChargeEntry>), NoSuchDate> {
+        assert_eq!(self.state, ChargeState::Open, "a charge is paid once");
+        let mut next = Self { state: ChargeState::Succeeded, term, ..self.next() };
+        if self.amount.amount > 0 {
+            let id = self.intent.clone().unwrap_or_default();
+            next.attempts.push(Attempt { at: now, id, outcome: Outcome::Succeeded });
+        }
+        next.due_at = next.next_due(now)?;
+        let booked =
+            |amount| self.entry(ChargeCause::SubscriptionCharge, Account::Deferred, Account::Provider, amount, now);
+        let entry = (self.amount.amount > 0).then(|| booked(self.amount.amount));
+        Ok((next, entry))
+    }
+
+    /// Given up: its payment is to be cancelled.
+    pub(super) fn dropped(&self) -> Self {
+        assert_eq!(self.state, ChargeState::Open, "only an open charge is given up");
+        let state = if self.attempts.is_empty() { ChargeState::Cancelled } else { ChargeState::Failed };
+        Self { state, ..self.next() }
+    }
+
+    /// Money that came although nobody waited for it any more: booked, with the decision to give all of it back.
+    pub fn paid_late(&self, captured: i64, now: Timestamp) -> (Self, ChargeEntry) {
+        assert!(matches!(self.state, ChargeState::Cancelled | ChargeState::Failed) && self.unadopted.is_none());
+        let mut next = Self { unadopted: Some(captured), ..self.next() };
+        let source = crate::refunds::ORGANISER;
+        let next_effect = next.refunding(captured, "charge_given_up", source, now);
+        next = next.with_effect(next_effect);
+        let entry = self.entry(ChargeCause::UnadoptedCharge, Account::Unadopted, Account::Provider, captured, now);
+        (next, entry)
+    }
+
+    /// Decides that so much goes back, and gives the effect that says so.
+    pub(super) fn refunding(&mut self, amount: i64, rule: &str, source: &str, now: Timestamp) -> SubscriptionNews {
+        let id = RefundId(keyed(&self.id.to_string(), "refund", &self.refunds.len().to_string()));
+        let (state, rule, source) = (ChargeRefundState::Requested, rule.to_owned(), source.to_owned());
+        self.refunds.push(ChargeRefund { id, amount, state, rule, source, at: now, retries: 0 });
+        self.due_at = Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS));
+        SubscriptionNews::RefundRequested { charge: self.id, refund: id }
+    }
+
+    pub fn requested_refund(&self) -> Option<&ChargeRefund> {
+        self.refunds.iter().find(|refund| refund.state == ChargeRefundState::Requested)
+    }
+
+    /// The provider has given it back. None where that is known.
+    pub fn refund_done(&self, id: RefundId, now: Timestamp) -> Result<Option<(Self, ChargeEntry)>, NoSuchDate> {
+        let Some(at) = self.find_refund(id, ChargeRefundState::Requested) else { return Ok(None) };
+        let mut next = self.next();
+        next.refunds[at].state = ChargeRefundState::Done;
+        next.due_at = next.next_due(now)?;
+        let ChargeRefund { amount, retries, .. } = self.refunds[at];
+        let cause = ChargeCause::ChargeRefund { refund: id, retries };
+        let entry = self.entry(cause, Account::Provider, self.payable(), amount, now);
+        let amount = Money::new(amount, self.amount.currency);
+        Ok(Some((next.with_effect(SubscriptionNews::Refunded { charge: self.id, refund: id, amount }), entry)))
+    }
+
+    /// The provider could not give it back, at once or days later; what was booked is booked back. None where that is known.
+    pub fn refund_failed(
+        &self,
+        id: RefundId,
+        now: Timestamp,
+    ) -> Result<Option<(Self, Option<ChargeEntry>)>, NoSuchDate> {
+        let done = self.find_refund(id, ChargeRefundState::Done);
+        let Some(at) = done.or(self.find_refund(id, ChargeRefundState::Requested)) else { return Ok(None) };
+        let mut next = self.next();
+        next.refunds[at].state = ChargeRefundState::Failed;
+        next.due_at = next.next_due(now)?;
+        let ChargeRefund { amount, retries, .. } = self.refunds[at];
+        let cause = ChargeCause::ChargeRefundReversed { refund: id, retries };
+        let entry = done.map(|_| self.entry(cause, self.payable(), Account::Provider, amount, now));
+        Ok(Some((next.with_effect(SubscriptionNews::RefundFailed { charge: self.id, refund: id }), entry)))
+    }
+
+    /// A refund that failed is asked for anew. None where it has not failed.
+    pub fn refund_again(&self, id: RefundId, now: Timestamp) -> Option<Self> {
+        let at = self.find_refund(id, ChargeRefundState::Failed)?;
+        let mut next = self.next();
+        next.refunds[at].state = ChargeRefundState::Requested;
+        next.refunds[at].retries = next.refunds[at].retries.checked_add(1)?;
+        next.due_at = Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS));
+        Some(next.with_effect(SubscriptionNews::RefundRequested { charge: self.id, refund: id }))
+    }
+
+    fn find_refund(&self, id: RefundId, state: ChargeRefundState) -> Option<usize> {
+        self.refunds.iter().position(|refund| refund.id == id && refund.state == state)
+    }
+
+    /// Where its money is owed until it has gone back.
+    fn payable(&self) -> Account {
+        if self.unadopted.is_some() { Account::Unadopted } else { Account::Deferred }
+    }
+
+    pub(super) fn next(&self) -> Self {
+        Self { v: self.v + 1, effects: Vec::new(), ..self.clone() }
+    }
+
+    fn with_effect(mut self, what: SubscriptionNews) -> Self {
+        let what = What::Subscription(SubscriptionEffect { user: self.user, subscription: self.id.subscription, what });
+        self.effects.push(Effect::of(self.id, self.v, self.effects.len(), what));
+        self
+    }
+
+    fn entry(&self, cause: ChargeCause, from: Account, to: Account, amount: i64, at: Timestamp) -> ChargeEntry {
+        let (charge, user, currency) = (self.id, self.user, self.amount.currency);
+        ChargeEntry { charge, user, cause, currency, legs: transfer(from, to, amount), at }
+    }
+}
