@@ -1,28 +1,38 @@
-//! `catalog`: events, halls and free seats, for anybody. Everything here may be kept for a moment by whoever is between.
+//! `catalog`: events, halls and free seats, for anybody. What anybody may see may be kept for a moment by whoever is
+//! between. Hidden events are only in answers to those who may see them, which nobody keeps.
+
+mod visitor;
 
 use crate::views::MoneyOut;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use domain::catalog::{Event, EventStatus};
-use domain::ids::{EventId, LayoutId, PerformerId, VenueId};
+use domain::ids::{EventId, LayoutId, PerformerId, PlanId, VenueId};
 use domain::layout::{Layout, LayoutRef};
 use domain::money::Money;
+use domain::subscriptions::perks::presale_from;
+use domain::subscriptions::plans::PlanStatus;
 use jiff::{SignedDuration, Timestamp};
 use platform::App;
-use platform::http::{Page, PageIn, Path, Polled, Problem, Query, finish, if_none_match};
+use platform::http::{Page, PageIn, Path, Polled, Problem, Query, fingerprint, finish, if_none_match};
 use platform::seatmap::{Availability, seat_map};
 use platform::store::{event_cursor, month_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use visitor::Visitor;
 
 /// Months a search looks through, from its beginning on.
 const MONTHS_MAX: usize = 13;
 /// Characters of a search text.
 const SEARCH_CHARS_MAX: usize = 100;
+
+const KEPT_SHORTLY: &str = "public, max-age=2";
+const KEPT_BY_NOBODY: &str = "private, no-store";
 
 pub fn routes(app: App) -> OpenApiRouter {
     let router = OpenApiRouter::new()
@@ -55,6 +65,32 @@ pub struct EventOut {
     pub prices: BTreeMap<String, MoneyOut>,
     /// The terms of refund, each with its source. Not legal advice.
     pub refund_terms: Vec<TermOut>,
+    /// Only subscribers with that perk see it and buy it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// Who may buy before the public sale, until that begins; only where one event is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presale: Option<PresaleOut>,
+}
+
+/// The presale of an event: the plans on offer that have it, the first first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PresaleOut {
+    /// When it begins for the first of them.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    pub plans: Vec<PresalePlanOut>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PresalePlanOut {
+    #[schema(value_type = String)]
+    pub id: PlanId,
+    /// In the languages that the product speaks.
+    #[schema(value_type = Object, example = json!({"ru": "Друг", "en": "Friend"}))]
+    pub name: BTreeMap<&'static str, String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -132,6 +168,8 @@ impl From<&Event> for EventOut {
             status: event.status,
             prices: event.prices.iter().map(|(category, amount)| (category.clone(), price(amount))).collect(),
             refund_terms: terms.collect(),
+            hidden: event.hidden,
+            presale: None,
         }
     }
 }
@@ -156,12 +194,17 @@ struct SearchIn {
     cursor: Option<String>,
 }
 
-/// Coming events, by their start.
+/// Coming events, by their start; with a token, those too that are shown to this subscriber only.
 #[utoipa::path(
-    get, path = "/events", tag = "catalog", params(SearchIn),
+    get, path = "/events", tag = "catalog", params(SearchIn), security((), ("bearer" = [])),
     responses((status = 200, body = Page<EventOut>), (status = 400, description = "`invalid_query`"))
 )]
-async fn events(State(app): State<App>, Query(ask): Query<SearchIn>) -> Result<impl IntoResponse, Problem> {
+async fn events(
+    State(app): State<App>,
+    Query(ask): Query<SearchIn>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let visitor = Visitor::of(&app, &headers).await?;
     let limit = usize::from(PageIn { limit: ask.limit, cursor: None }.limit()?);
     if ask.q.as_ref().is_some_and(|q| q.chars().count() > SEARCH_CHARS_MAX) {
         return Err(Problem::field("/q", format!("must have {SEARCH_CHARS_MAX} characters at most")));
@@ -177,12 +220,17 @@ async fn events(State(app): State<App>, Query(ask): Query<SearchIn>) -> Result<i
         }
         let events = app.recent_month(&month).await?;
         let is_in_time = |event: &Event| event.starts_at >= from && event.starts_at < to;
-        let is_next = |event: &Event| is_in_time(event) && *event_cursor(event) > *after;
-        found.extend(events.iter().filter(|event| is_next(event) && matches(event, &ask)).take(limit + 1).cloned());
+        let is_next = |event: &Event| is_in_time(event) && *event_cursor(event) > *after && matches(event, &ask);
+        let has_hidden = events.iter().any(|event| event.hidden && is_next(event));
+        let sees_hidden = has_hidden && visitor.sees_hidden(&app).await?;
+        let shown = events.iter().filter(|event| (!event.hidden || sees_hidden) && is_next(event));
+        found.extend(shown.take(limit + 1).cloned());
     }
     let next_cursor = (found.len() > limit).then(|| event_cursor(&found[limit - 1]));
     let items: Vec<EventOut> = found.iter().take(limit).map(EventOut::from).collect();
-    Ok(([(header::CACHE_CONTROL, "public, max-age=2")], axum::Json(Page { items, next_cursor })))
+    let cache_control = if visitor.is_known() { KEPT_BY_NOBODY } else { KEPT_SHORTLY };
+    let headers = [(header::CACHE_CONTROL, cache_control), (header::VARY, "authorization")];
+    Ok((headers, axum::Json(Page { items, next_cursor })))
 }
 
 fn matches(event: &Event, ask: &SearchIn) -> bool {
@@ -205,9 +253,9 @@ fn months(from: Timestamp, to: Timestamp) -> Vec<String> {
     months
 }
 
-/// One event.
+/// One event. One that is hidden takes the token of a subscriber who may see it.
 #[utoipa::path(
-    get, path = "/events/{id}", tag = "catalog", params(("id" = String, Path)),
+    get, path = "/events/{id}", tag = "catalog", params(("id" = String, Path)), security((), ("bearer" = [])),
     responses((status = 200, body = EventOut), (status = 404, description = "`not_found`"))
 )]
 async fn event(
@@ -215,9 +263,44 @@ async fn event(
     Path(id): Path<EventId>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let event = app.recent_event(id).await?.filter(|event| event.is_public()).ok_or_else(Problem::not_found)?;
-    let (etag, if_none_match) = (event.v.to_string(), if_none_match(&headers));
-    Ok(Polled { body: axum::Json(EventOut::from(&*event)), etag, cache_control: "public, max-age=2", if_none_match })
+    let event = shown(&app, id, &headers).await?;
+    let presale = presale(&app, &event).await;
+    let etag = match &presale {
+        Some(presale) => format!("{}-{}", event.v, fingerprint(presale)),
+        None => event.v.to_string(),
+    };
+    let cache_control = if event.hidden { KEPT_BY_NOBODY } else { KEPT_SHORTLY };
+    let body = axum::Json(EventOut { presale, ..EventOut::from(&*event) });
+    Ok(Polled { body, etag, cache_control, if_none_match: if_none_match(&headers) })
+}
+
+/// An event that whoever asks may see. That there is one which they may not is not told: their token counts either way.
+async fn shown(app: &App, id: EventId, headers: &HeaderMap) -> Result<Arc<Event>, Problem> {
+    let found = app.recent_event(id).await?.filter(|event| event.is_public());
+    if let Some(event) = found.as_ref().filter(|event| !event.hidden) {
+        return Ok(event.clone());
+    }
+    let visitor = Visitor::of(app, headers).await?;
+    let event = found.ok_or_else(Problem::not_found)?;
+    if visitor.sees_hidden(app).await? { Ok(event) } else { Err(Problem::not_found()) }
+}
+
+/// The presale of an event that is not on sale yet: nothing is read for others. An event is shown without it rather than not
+/// at all.
+async fn presale(app: &App, event: &Event) -> Option<PresaleOut> {
+    if event.status != EventStatus::Published || app.now() >= event.on_sale_from {
+        return None;
+    }
+    let read = app.recent_plans().await;
+    let plans = read.inspect_err(|error| tracing::warn!(%error, "an event is shown without its presale")).ok()?;
+    let earlier = plans.iter().filter(|plan| plan.status == PlanStatus::Offered).filter_map(|plan| {
+        let from = presale_from(&plan.terms.perks, event.on_sale_from);
+        let name = [("ru", plan.terms.name.ru.clone()), ("en", plan.terms.name.en.clone())].into();
+        (from < event.on_sale_from).then_some(PresalePlanOut { id: plan.id, name, from })
+    });
+    let mut plans: Vec<_> = earlier.collect();
+    plans.sort_by_key(|plan| (plan.from, plan.id));
+    plans.first().map(|plan| plan.from).map(|from| PresaleOut { from, plans })
 }
 
 /// The body of a seat map, for the description only: the reply is written once for many readers.
@@ -246,14 +329,16 @@ struct SectionMapOut {
 /// Which seats are free. It is advice, up to a second old: the lock decides.
 #[utoipa::path(
     get, path = "/events/{id}/seats", tag = "catalog", params(("id" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    security((), ("bearer" = [])),
     responses((status = 200, body = SeatMapOut), (status = 304), (status = 404, description = "`not_found`"))
 )]
 async fn seats(State(app): State<App>, Path(id): Path<EventId>, headers: HeaderMap) -> Result<Response, Problem> {
-    let event = app.recent_event(id).await?.filter(|event| event.is_public()).ok_or_else(Problem::not_found)?;
+    let event = shown(&app, id, &headers).await?;
     let map = seat_map(&app, &event).await?;
     let body = map_body(&map, &headers);
     let (etag, if_none_match) = (map.etag.clone(), if_none_match(&headers));
-    Ok(Polled { body, etag, cache_control: "public, max-age=1, s-maxage=1", if_none_match }.into_response())
+    let cache_control = if event.hidden { KEPT_BY_NOBODY } else { "public, max-age=1, s-maxage=1" };
+    Ok(Polled { body, etag, cache_control, if_none_match }.into_response())
 }
 
 /// The map's JSON, compressed where the client takes that.

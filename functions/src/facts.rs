@@ -1,14 +1,15 @@
-//! What becomes true of orders: written in one place, so that each fact is counted after the write whose condition held,
+//! What becomes true of orders and subscriptions: written in one place, so that each fact is counted after the write whose condition held,
 //! and what it sets off carries the trace of the request that it goes back to.
 //!
 //! A count is a best effort: a process that dies between the write and its line loses one, and a write whose answer was
 //! lost is found done by the next try, which counts nothing. Sums that must be right are the journal's.
 
-use domain::effects::{Effect, What};
-use domain::ledger::{Account, Cause, Entry};
+use domain::effects::{Effect, SubscriptionEffect, SubscriptionNews, What};
+use domain::ledger::{Account, Cause, ChargeCause, ChargeEntry, Entry};
 use domain::money::Money;
 use domain::orders::{Order, OrderState};
 use domain::payments::DisputeState;
+use domain::subscriptions::{Charge, Subscription, Write};
 use platform::http::Problem;
 use platform::store::StoreError;
 use platform::telemetry::By;
@@ -21,6 +22,37 @@ pub async fn save(app: &App, next: Order, entries: &[Entry]) -> Result<Order, St
     app.orders.save_with_entries(&next, &app.ledger, entries).await?;
     next.effects.iter().for_each(|effect| set_off(app, &next, &effect.what));
     entries.iter().for_each(|entry| booked(app, entry));
+    Ok(next)
+}
+
+/// Writes everything of a decision about a subscription, all or none, and counts what is true then. `before` is the
+/// subscription as it was read; [`StoreError::Conflict`] if anything that the decision rests on was written meanwhile.
+pub async fn save_subscription(
+    app: &App,
+    before: Option<&Subscription>,
+    mut write: Write,
+) -> Result<Subscription, StoreError> {
+    write.subscription.effects = traced(write.subscription.effects);
+    for charge in &mut write.charges {
+        charge.effects = traced(std::mem::take(&mut charge.effects));
+    }
+    app.subscriptions.save(before, &write, &app.ledger).await?;
+    for effect in &write.subscription.effects {
+        if let What::Subscription(SubscriptionEffect { what, .. }) = &effect.what {
+            subscription_news(app, what);
+        }
+    }
+    write.entries.iter().for_each(|entry| charge_booked(app, entry));
+    Ok(write.subscription)
+}
+
+/// Writes the next version of a charge by itself, with what the journal has to say of it.
+pub async fn save_charge(app: &App, next: Charge, entry: Option<ChargeEntry>) -> Result<Charge, StoreError> {
+    let next = Charge { effects: traced(next.effects), ..next };
+    app.subscriptions.save_charge(&next, entry.as_ref(), &app.ledger).await?;
+    if let Some(entry) = &entry {
+        charge_booked(app, entry);
+    }
     Ok(next)
 }
 
@@ -68,6 +100,17 @@ fn set_off(app: &App, order: &Order, what: &What) {
     }
 }
 
+fn subscription_news(app: &App, news: &SubscriptionNews) {
+    let name = match news {
+        SubscriptionNews::Started { .. } => "SubscriptionsStarted",
+        SubscriptionNews::ChargeFailed { .. } => "ChargesDeclined",
+        SubscriptionNews::Lapsed => "SubscriptionsLapsed",
+        SubscriptionNews::Ended => "SubscriptionsEnded",
+        _ => return,
+    };
+    count(app, &[(name, 1)], None);
+}
+
 fn name_of(state: DisputeState) -> &'static str {
     match state {
         DisputeState::Open => "open",
@@ -88,9 +131,25 @@ fn booked(app: &App, entry: &Entry) {
         | Cause::DisputeLost { .. }
         | Cause::DisputeLossReversed { .. } => return,
     };
-    if moved != 0 {
-        count(app, &[(counted, 1)], Some(("Currency", entry.currency.code())));
-        telemetry::amount(app.now(), name, Money::new(amount, entry.currency));
+    moved_money(app, counted, name, Money::new(amount, entry.currency));
+}
+
+/// The same of subscriptions.
+fn charge_booked(app: &App, entry: &ChargeEntry) {
+    let moved = entry.of(Account::Provider);
+    let (counted, name, amount) = match entry.cause {
+        ChargeCause::SubscriptionCharge | ChargeCause::UnadoptedCharge => ("Captures", "CapturedMinorUnits", moved),
+        ChargeCause::ChargeRefund { .. } => ("Refunds", "RefundedMinorUnits", -moved),
+        ChargeCause::ChargeRefundReversed { .. } => ("RefundsReversed", "RefundedMinorUnits", -moved),
+        ChargeCause::Recognised { .. } => return,
+    };
+    moved_money(app, counted, name, Money::new(amount, entry.currency));
+}
+
+fn moved_money(app: &App, counted: &str, name: &str, amount: Money) {
+    if amount.amount != 0 {
+        count(app, &[(counted, 1)], Some(("Currency", amount.currency.code())));
+        telemetry::amount(app.now(), name, amount);
     }
 }
 

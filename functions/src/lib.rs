@@ -1,19 +1,23 @@
 //! The Lambda functions: one module each, the table that says what starts each, and `invoke`.
 
 mod admin;
+mod billing;
 mod buy;
 mod catalog;
 pub mod commands;
 mod facts;
 mod failure;
+mod marketing;
 mod payment_webhook;
 mod reconcile;
 mod refund;
 mod register;
 mod relay;
+mod renew;
 mod republish;
 mod saga;
 mod settle;
+mod subscribe;
 mod sweep;
 mod views;
 
@@ -56,12 +60,15 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "catalog", trigger: Trigger::Http(catalog::routes) },
     Function { name: "buy", trigger: Trigger::Http(buy::routes) },
     Function { name: "refund", trigger: Trigger::Http(refund::routes) },
+    Function { name: "subscribe", trigger: Trigger::Http(subscribe::routes) },
     Function { name: "payment-webhook", trigger: Trigger::Http(payment_webhook::routes) },
     Function { name: "admin", trigger: Trigger::Http(admin::routes) },
+    Function { name: "marketing", trigger: Trigger::Http(marketing::routes) },
     Function { name: "settle", trigger: Trigger::Queue(|app, body| Box::pin(settle::handle(app, body))) },
     Function { name: "relay", trigger: Trigger::Stream(|app, record| Box::pin(relay::handle(app, record))) },
     Function { name: "republish", trigger: Trigger::Queue(|app, body| Box::pin(republish::handle(app, body))) },
     Function { name: "sweep", trigger: Trigger::Schedule(|app| Box::pin(sweep::handle(app))) },
+    Function { name: "renew", trigger: Trigger::Schedule(|app| Box::pin(renew::handle(app))) },
     Function { name: "reconcile", trigger: Trigger::Schedule(|app| Box::pin(reconcile::handle(app))) },
 ];
 

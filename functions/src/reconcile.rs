@@ -2,15 +2,17 @@
 //! could not: what the journal lacks is put on the Payments queue, where `settle` finds it as if it had been told of it
 //! in time; everything else is for a person. The next run says whether that was enough.
 
+mod charges;
+
 use crate::Error;
 use crate::commands::Command;
-use domain::ids::{OrderId, UserId};
 use domain::ledger::{Account, Entry};
 use domain::orders::{Order, refund_of_key};
 use domain::payments::{Movement, ProviderRefundStatus};
 use domain::reconcile::{
-    AWAITED_MAX, Awaited, Compared, Day, Difference, FINDINGS_KEPT_MAX, Finding, Flow, MARGIN_SECONDS, Report, Thing,
-    booked, compare, counted, differ, flows_of_dispute, flows_of_refund, is_untold_loss, moved, open_disputes,
+    AWAITED_MAX, Awaited, Compared, Day, Difference, FINDINGS_KEPT_MAX, Finding, Flow, Line, MARGIN_SECONDS, Owner,
+    Report, Thing, booked, compare, counted, differ, flows_of_dispute, flows_of_refund, is_untold_loss, moved,
+    open_disputes,
 };
 use futures_util::{StreamExt, stream};
 use jiff::civil::Date;
@@ -90,7 +92,7 @@ fn days_to_do(last: Date, reports: &BTreeMap<Date, Report>) -> impl Iterator<Ite
 /// What earlier runs have left to be looked at again, and whose it is.
 fn awaited(reports: &BTreeMap<Date, Report>) -> BTreeMap<Thing, Owner> {
     let all = reports.values().flat_map(|report| &report.awaiting);
-    all.map(|awaited| (Thing::Refund(awaited.key.clone()), (awaited.buyer, awaited.order))).collect()
+    all.map(|awaited| (Thing::Refund(awaited.key.clone()), awaited.owner)).collect()
 }
 
 async fn movements(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Movement>, Error> {
@@ -149,14 +151,11 @@ fn check_limit(found: usize, most: usize, what: &str) -> Result<(), Error> {
     if found > most { Err(Error::new(format!("a run takes {most} {what}, and there are more"))) } else { Ok(()) }
 }
 
-/// A buyer, and an order of theirs.
-type Owner = (UserId, OrderId);
-
 /// What one thing left unmatched; without a thing, a movement that names nothing of ours.
 #[derive(Default)]
 struct Leftover<'a> {
     movements: Vec<&'a Movement>,
-    entries: Vec<&'a Entry>,
+    entries: Vec<Line<'a>>,
     /// Of what no movement of this day may tell, and is to be looked at all the same.
     owner: Option<Owner>,
 }
@@ -181,9 +180,11 @@ async fn reconcile(
     let margin = SignedDuration::from_secs(MARGIN_SECONDS);
     let (from, to) = (day.from - margin, day.to + margin);
     let (movements, entries) = (movements(app, from, to).await?, journal(app, from, to).await?);
-    let compared = compare(day, &movements, &entries);
+    let of_charges = charges::journal(app, from, to).await?;
+    let lines: Vec<_> = entries.iter().map(Line::Order).chain(of_charges.iter().map(Line::Charge)).collect();
+    let compared = compare(day, &movements, &lines);
     let nameless = compared.movements.iter().filter(|movement| moved(movement).is_none());
-    let mut findings: Vec<_> = nameless.map(|movement| of_movement(movement, "it names no order of ours")).collect();
+    let mut findings: Vec<_> = nameless.map(|movement| of_movement(movement, "it names nothing of ours")).collect();
     let mut leftovers = leftovers(&compared);
     for (thing, owner) in carried.into_iter().chain(undecided(day, app.now(), &entries)) {
         leftovers.entry(thing).or_default().owner = Some(owner);
@@ -234,8 +235,8 @@ fn leftovers<'a>(compared: &Compared<'a>) -> BTreeMap<Thing, Leftover<'a>> {
             leftovers.entry(thing).or_default().movements.push(movement);
         }
     }
-    for entry in &compared.entries {
-        let (thing, _) = booked(entry).expect("only what is booked at the provider is compared");
+    for &entry in &compared.entries {
+        let (thing, _) = entry.booked().expect("only what is booked at the provider is compared");
         leftovers.entry(thing).or_default().entries.push(entry);
     }
     leftovers
@@ -245,7 +246,11 @@ fn leftovers<'a>(compared: &Compared<'a>) -> BTreeMap<Thing, Leftover<'a>> {
 fn undecided(day: &Day, now: Timestamp, entries: &[Entry]) -> Vec<(Thing, Owner)> {
     let is_last = day.date == Day::last_complete(now).date;
     let open = if is_last { open_disputes(entries) } else { Vec::new() };
-    open.into_iter().filter_map(|entry| Some((booked(entry)?.0, (entry.buyer, entry.order)))).collect()
+    open.into_iter().filter_map(|entry| Some((booked(entry)?.0, of_order(entry)))).collect()
+}
+
+fn of_order(entry: &Entry) -> Owner {
+    Owner::Order { buyer: entry.buyer, order: entry.order }
 }
 
 type Leftovers<'a> = Vec<(Thing, Leftover<'a>)>;
@@ -269,10 +274,10 @@ fn choose(
 }
 
 /// A refund that is to be looked at by the next run too.
-fn await_again(thing: &Thing, (buyer, order): Owner) -> Option<Awaited> {
+fn await_again(thing: &Thing, owner: Owner) -> Option<Awaited> {
     match thing {
-        Thing::Refund(key) => Some(Awaited { key: key.clone(), buyer, order }),
-        Thing::Capture(_) | Thing::Dispute(_) => None,
+        Thing::Refund(key) => Some(Awaited { key: key.clone(), owner }),
+        Thing::Capture(_) | Thing::Charge(_) | Thing::Dispute(_) => None,
     }
 }
 
@@ -280,24 +285,36 @@ fn log(day: &Day, findings: &[Finding]) {
     for finding in findings {
         let Finding { difference, flow, reference, provider, journal, healing, note, .. } = finding;
         let order = finding.order.map(|order| order.to_string());
-        tracing::warn!(day = %day.date, ?difference, ?flow, reference, order, provider, journal, healing, note, "the books differ");
+        let charge = finding.charge.map(|charge| charge.to_string());
+        tracing::warn!(day = %day.date, ?difference, ?flow, reference, order, charge, provider, journal, healing, note, "the books differ");
     }
 }
 
-/// One thing, as the order, the journal and the provider have it now: findings, and what may heal them.
+/// One thing, as the order or charge, the journal and the provider have it now: findings, and what may heal them.
 async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Error> {
-    let order = match owner(app, &left).await? {
-        Some((buyer, order)) => app.orders.get(buyer, order).await?,
-        None => None,
-    };
-    let Some(order) = order else {
-        let note = "there is no such order";
-        let moved = left.movements.iter().map(|movement| of_movement(movement, note));
-        let findings = moved.chain(left.entries.iter().map(|entry| of_entry(entry, note))).collect();
-        return Ok(Looked { findings, ..Looked::default() });
-    };
+    match owner(app, &left).await? {
+        Some(Owner::Order { buyer, order }) => match app.orders.get(buyer, order).await? {
+            Some(order) => look_at_order(app, &order, thing, left).await,
+            None => Ok(unknown(&left, "there is no such order")),
+        },
+        Some(Owner::Charge { charge, .. }) => match app.subscriptions.charge(charge).await? {
+            Some(charge) => charges::look(app, &charge, thing, left).await,
+            None => Ok(unknown(&left, "there is no such charge")),
+        },
+        None => Ok(unknown(&left, "there is no such order")),
+    }
+}
+
+/// What nothing of ours can account for.
+fn unknown(left: &Leftover<'_>, note: &str) -> Looked {
+    let moved = left.movements.iter().map(|movement| of_movement(movement, note));
+    let findings = moved.chain(left.entries.iter().map(|entry| of_entry(*entry, note))).collect();
+    Looked { findings, ..Looked::default() }
+}
+
+async fn look_at_order(app: &App, order: &Order, thing: Thing, left: Leftover<'_>) -> Result<Looked, Error> {
     let entries = app.ledger.of_order(order.event, order.id).await?;
-    let there = at_provider(app, &order, &thing, &entries).await?;
+    let there = at_provider(app, order, &thing, &entries).await?;
     let of_it = |entry: &&Entry| booked(entry).is_some_and(|(of, _)| of == thing);
     let here: Vec<_> = entries.iter().filter(of_it).collect();
     let flows: Vec<_> = here.iter().filter_map(|entry| Some((booked(entry)?.1, entry.of(Account::Provider)))).collect();
@@ -311,15 +328,14 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Err
     let differs = differ(&there.flows, &flows).or(untold);
     // Until both sides say the same, and the provider is at rest, where no movement of another day might tell.
     let is_awaited = there.is_pending || (differs.is_some() && left.owner.is_some());
-    let awaited = is_awaited.then(|| await_again(&thing, (order.buyer, order.id))).flatten();
+    let awaited =
+        is_awaited.then(|| await_again(&thing, Owner::Order { buyer: order.buyer, order: order.id })).flatten();
     let Some((difference, flow)) = differs else { return Ok(Looked { findings, command: None, awaited }) };
-    let command = if difference == Difference::MissingHere { healer(&order, &thing) } else { None };
-    let (at, reference) = match (left.movements.first(), left.entries.first().or(here.first())) {
-        (Some(movement), _) => (movement.at, movement.source.clone()),
-        (None, Some(entry)) => (entry.at, entry.key()),
-        (None, None) => return Ok(Looked { findings, command, awaited }),
+    let command = if difference == Difference::MissingHere { healer(order, &thing) } else { None };
+    let booked_first = left.entries.first().copied().or(here.first().map(|entry| Line::Order(entry)));
+    let Some((at, reference)) = place(&left, booked_first) else {
+        return Ok(Looked { findings, command, awaited });
     };
-    let sum = |flows: &[(Flow, i64)]| flows.iter().map(|(_, amount)| amount).sum();
     findings.push(Finding {
         difference,
         flow,
@@ -327,6 +343,7 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Err
         reference,
         payment: order.payment.clone(),
         order: Some(order.id),
+        charge: None,
         buyer: Some(order.buyer),
         currency: order.currency,
         provider: sum(&there.flows),
@@ -337,16 +354,29 @@ async fn look(app: &App, thing: Thing, left: Leftover<'_>) -> Result<Looked, Err
     Ok(Looked { findings, command, awaited })
 }
 
-/// Whose order a thing is of: as the journal says, or what the provider was told when it was made, or its payment.
+/// When and by what name a finding is shown; none where neither side has one of this day.
+fn place(left: &Leftover<'_>, booked: Option<Line<'_>>) -> Option<(Timestamp, String)> {
+    let moved = left.movements.first().map(|movement| (movement.at, movement.source.clone()));
+    moved.or_else(|| booked.map(|line| (line.at(), line.key())))
+}
+
+fn sum(flows: &[(Flow, i64)]) -> i64 {
+    flows.iter().map(|(_, amount)| amount).sum()
+}
+
+/// Whose a thing is: as the journal says, or what the provider was told when it was made, or its payment.
 async fn owner(app: &App, left: &Leftover<'_>) -> Result<Option<Owner>, Error> {
-    let booked = left.entries.first().map(|entry| (entry.buyer, entry.order));
-    let told = left.movements.iter().find_map(|movement| movement.order());
+    let booked = left.entries.first().map(|line| match line {
+        Line::Order(entry) => of_order(entry),
+        Line::Charge(entry) => Owner::Charge { user: entry.user, charge: entry.charge },
+    });
+    let told = left.movements.iter().find_map(|movement| Owner::of(movement.purpose.as_ref()?));
     if let Some(owner) = left.owner.or(booked).or(told) {
         return Ok(Some(owner));
     }
     let Some(payment) = left.movements.iter().find_map(|movement| movement.payment.as_deref()) else { return Ok(None) };
     let payment = app.gateway.fetch(payment).await?;
-    Ok(payment.and_then(|payment| payment.purpose.order()))
+    Ok(payment.and_then(|payment| Owner::of(&payment.purpose)))
 }
 
 /// What the provider has of a thing now.
@@ -364,6 +394,7 @@ struct There {
 async fn at_provider(app: &App, order: &Order, thing: &Thing, entries: &[Entry]) -> Result<There, Error> {
     let Some(payment) = &order.payment else { return Ok(There::default()) };
     Ok(match thing {
+        Thing::Charge(_) => There::default(),
         Thing::Capture(_) => {
             let captured = app.gateway.fetch(payment).await?.map_or(0, |payment| payment.captured);
             let flows = (captured > 0).then_some((Flow::Capture, captured));
@@ -397,6 +428,7 @@ fn healer(order: &Order, thing: &Thing) -> Option<Command> {
             Some(Command::RefundChanged { payment, refund })
         }
         Thing::Dispute(_) => Some(Command::DisputeChanged { payment }),
+        Thing::Charge(_) => None,
     }
 }
 
@@ -409,6 +441,10 @@ fn of_movement(movement: &Movement, note: &str) -> Finding {
         reference: movement.source.clone(),
         payment: movement.payment.clone(),
         order: movement.order().map(|(_, order)| order),
+        charge: match movement.purpose.as_ref().and_then(Owner::of) {
+            Some(Owner::Charge { charge, .. }) => Some(charge),
+            _ => None,
+        },
         buyer: movement.order().map(|(buyer, _)| buyer),
         currency: movement.money.currency,
         provider: counted(movement),
@@ -418,20 +454,25 @@ fn of_movement(movement: &Movement, note: &str) -> Finding {
     }
 }
 
-/// An entry of an order that is not there.
-fn of_entry(entry: &Entry, note: &str) -> Finding {
-    let (_, flow) = booked(entry).expect("only what is booked at the provider is compared");
+/// An entry of an order or a charge that is not there.
+fn of_entry(line: Line<'_>, note: &str) -> Finding {
+    let (_, flow) = line.booked().expect("only what is booked at the provider is compared");
+    let (order, charge, buyer) = match line {
+        Line::Order(entry) => (Some(entry.order), None, entry.buyer),
+        Line::Charge(entry) => (None, Some(entry.charge), entry.user),
+    };
     Finding {
         difference: Difference::MissingThere,
         flow,
-        at: entry.at,
-        reference: entry.key(),
+        at: line.at(),
+        reference: line.key(),
         payment: None,
-        order: Some(entry.order),
-        buyer: Some(entry.buyer),
-        currency: entry.currency,
+        order,
+        charge,
+        buyer: Some(buyer),
+        currency: line.currency(),
         provider: 0,
-        journal: entry.of(Account::Provider),
+        journal: line.moved(),
         healing: false,
         note: note.to_owned(),
     }
@@ -449,31 +490,4 @@ async fn publish(app: &App, report: &Report) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_months_reach_as_far_as_sales_and_banks_do() {
-        let at = |text: &str| text.parse().expect("an instant");
-        let months = months(at("2027-03-31T23:45:00Z"), at("2027-04-02T00:15:00Z"));
-        assert_eq!((months[0].as_str(), months[months.len() - 1].as_str()), ("2025-08", "2029-04"));
-        assert_eq!(months.len(), 45);
-    }
-
-    #[test]
-    fn what_one_run_had_no_time_for_is_for_the_next() {
-        let things = || (0..5).map(|n| (Thing::Refund(n.to_string()), Leftover::default())).collect();
-        let (mut looked_to, mut seen) = (None, Vec::new());
-        for _ in 0..3 {
-            let (chosen, rest, ended) = choose(things(), looked_to, 2);
-            assert_eq!((chosen.len(), rest.len()), (2, 3));
-            seen.extend(chosen.into_iter().map(|(thing, _)| thing));
-            looked_to = ended;
-        }
-        let expected = [0, 1, 2, 3, 4, 0].map(|n| Thing::Refund(n.to_string()));
-        assert_eq!((&seen[..], looked_to), (&expected[..], Some(Thing::Refund("0".into()))));
-        let (chosen, rest, looked_to) = choose(things(), Some(Thing::Refund("22".into())), 9);
-        assert_eq!((chosen[0].0.clone(), chosen.len()), (Thing::Refund("3".into()), 5));
-        assert!(rest.is_empty() && looked_to.is_none());
-    }
-}
+mod tests;

@@ -11,8 +11,6 @@ use serde_json::Value;
 /// The part of an item that matters here.
 #[derive(Deserialize)]
 struct Image {
-    pk: String,
-    sk: String,
     v: u64,
     #[serde(default)]
     effects: Vec<Effect>,
@@ -53,11 +51,10 @@ pub fn published(message: &TopicMessage) {
 pub fn effects(record: &Value) -> Result<Vec<TopicMessage>, String> {
     let Some(new) = image(&record["dynamodb"]["NewImage"])? else { return Ok(Vec::new()) };
     let old = image(&record["dynamodb"]["OldImage"])?.map_or(Vec::new(), |old| old.effects);
-    let aggregate = if new.sk.contains('_') { new.sk } else { new.pk };
     let fresh = new.effects.into_iter().filter(|effect| !old.iter().any(|known| known.id == effect.id));
     let messages = fresh.map(|effect| {
         let kind = effect.what.kind().to_owned();
-        let envelope = Envelope { effect, aggregate: aggregate.clone(), v: new.v };
+        let envelope = Envelope { aggregate: effect.item().to_owned(), effect, v: new.v };
         TopicMessage { kind, body: serde_json::to_string(&envelope).expect("an effect is plain JSON") }
     });
     Ok(messages.collect())

@@ -216,9 +216,18 @@ async fn sell(app: &App, order: &Order) -> Result<bool, SagaError> {
     Ok(true)
 }
 
-/// Frees every seat that has a word of this order, held or sold.
+/// Frees every seat that has a word of this order, held or sold, and gives its included tickets back to their month.
 async fn release(app: &App, order: &Order) -> Result<(), SagaError> {
-    release_where(app, order, |_, _| true).await
+    release_where(app, order, |_, _| true).await?;
+    give_back_included(app, order, |_| true).await
+}
+
+/// A month's included tickets are used by the write that places the order and by no other: once given back, they stay so.
+async fn give_back_included(app: &App, order: &Order, which: impl Fn(u8) -> bool) -> Result<(), SagaError> {
+    match order.included(which) {
+        Some(unused) => Ok(app.subscriptions.give_back(&unused).await?),
+        None => Ok(()),
+    }
 }
 
 async fn release_where(app: &App, order: &Order, which: impl Fn(u8, &OrderSeat) -> bool) -> Result<(), SagaError> {
@@ -254,6 +263,7 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
     // The tickets are void whatever the provider says: their seats are for others.
     let tickets = refund.tickets.clone();
     release_where(app, order, |index, _| tickets.contains(&index)).await?;
+    give_back_included(app, order, |index| tickets.contains(&index)).await?;
     let provider_refund = match (&order.payment, refund.amount) {
         (Some(payment), 1..) => match move_back(app, order, payment, refund).await {
             Ok(Some(made)) if made.status != ProviderRefundStatus::Failed => Some(made.id),

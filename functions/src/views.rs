@@ -1,5 +1,6 @@
 //! What clients see of orders, tickets and money, and the problems that more than one function gives.
 
+use crate::buy::perks::AppliedOut;
 use axum::http::StatusCode;
 use domain::ids::{EventId, OrderId, RefundId, TicketId};
 use domain::money::Money;
@@ -39,6 +40,9 @@ pub struct OrderOut {
     pub status: OrderState,
     pub seats: Vec<OrderSeatOut>,
     pub total: MoneyOut,
+    /// What the buyer's subscription made of it, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<AppliedOut>,
     #[schema(value_type = String, format = DateTime)]
     pub placed_at: Timestamp,
     /// Until when the seats are held; absent once that no longer matters.
@@ -109,6 +113,7 @@ impl From<&Order> for OrderOut {
             status: order.state,
             seats: order.seats.iter().zip(0..).map(|(seat, index)| OrderSeatOut::new(order, index, seat)).collect(),
             total: order.total().into(),
+            applied: order.applied.as_ref().map(|applied| AppliedOut::new(order, applied)),
             placed_at: order.placed_at,
             hold_until: holds.then_some(order.hold_until),
             paid_at: order.paid_at,

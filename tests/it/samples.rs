@@ -44,11 +44,19 @@ async fn each_function_takes_its_sample() {
     let payment = app.start_payment(&user, id(&order)).await;
     app.running.payments.stripe.set_webhook_url(None);
     app.confirm(&payment, "pm_card_visa").await.expect(200);
+    let terms = json!({ "name": { "ru": "Друг", "en": "Friend" }, "price": { "amount": 1000, "currency": "EUR" }, "billing": "monthly" });
+    let plan = app.post(&app.admin, "/admin/plans", &terms).await.expect(201);
 
-    let known =
-        [("ACCESS_TOKEN", token.as_str()), ("EVENT_ID", &event), ("ORDER_ID", id(&order)), ("PAYMENT_ID", &payment.id)];
+    let known = [
+        ("ACCESS_TOKEN", token.as_str()),
+        ("EVENT_ID", &event),
+        ("ORDER_ID", id(&order)),
+        ("PAYMENT_ID", &payment.id),
+        ("PLAN_ID", id(&plan)),
+    ];
     let mut taken = Vec::new();
-    for (function, status) in [("register", 201), ("catalog", 200), ("buy", 201), ("refund", 409), ("admin", 201)] {
+    let replies = [("register", 201), ("catalog", 200), ("buy", 201), ("refund", 409), ("admin", 201)];
+    for (function, status) in replies.into_iter().chain([("subscribe", 201), ("marketing", 201)]) {
         let (replied, body) = http(&app, function, &sample(function, &known)).await;
         assert_eq!(replied, status, "{function}: {body}");
         taken.push(function);
@@ -69,6 +77,7 @@ async fn each_function_takes_its_sample() {
         ("relay", json!({ "batchItemFailures": [] })),
         ("republish", json!({ "batchItemFailures": [{ "itemIdentifier": "a0b7c1de-52f4-4c39-8d0e-0f6d3c1b9e42" }] })),
         ("sweep", Value::Null),
+        ("renew", Value::Null),
         ("reconcile", Value::Null),
     ] {
         let event = serde_json::from_str(&sample(function, &known)).expect("it is JSON");

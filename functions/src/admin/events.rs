@@ -62,6 +62,9 @@ struct EventIn {
     /// for a cancelled or changed event.
     #[schema(value_type = Object)]
     refund_policy: RefundPolicy,
+    /// Only subscribers with that perk see it and buy it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    hidden: bool,
 }
 
 /// Add an event, as a draft that only staff see.
@@ -117,6 +120,7 @@ async fn draft(app: &App, id: EventId, request: String, ask: EventIn) -> Result<
         prices: ask.prices,
         refund_policy: ask.refund_policy,
         status: EventStatus::Draft,
+        hidden: ask.hidden,
         changes: Vec::new(),
         v: 1,
         request,
@@ -236,6 +240,7 @@ struct AmendmentIn {
     prices: Option<BTreeMap<String, i64>>,
     #[schema(value_type = Option<Object>)]
     refund_policy: Option<RefundPolicy>,
+    hidden: Option<bool>,
 }
 
 /// Change an event.
@@ -266,8 +271,9 @@ async fn amend_event(
         Some(id) => Some(performer(&app, id).await?),
         None => None,
     };
-    let AmendmentIn { name, starts_at, on_sale_from, on_sale_until, prices, refund_policy, .. } = ask;
-    let amendment = Amendment { name, performer, starts_at, on_sale_from, on_sale_until, prices, refund_policy };
+    let AmendmentIn { name, starts_at, on_sale_from, on_sale_until, prices, refund_policy, hidden, .. } = ask;
+    let amendment =
+        Amendment { name, performer, starts_at, on_sale_from, on_sale_until, prices, refund_policy, hidden };
     let next = event.amend(amendment, app.now()).map_err(event_problem)?;
     save(&app, &event, next).await
 }

@@ -1,9 +1,10 @@
-//! `admin`: venues, halls, performers, events and their prices, blocked seats, roles, refunds that a person decides, and
-//! how the provider's books compare with ours.
+//! `admin`: venues, halls, performers, events and their prices, blocked seats, plans of subscriptions, roles, refunds that a
+//! person decides, and how the provider's books compare with ours.
 
 mod events;
 mod halls;
 mod people;
+mod plans;
 mod reconciliations;
 
 use platform::App;
@@ -13,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub fn routes(app: App) -> OpenApiRouter {
     let router = OpenApiRouter::new().merge(halls::routes()).merge(events::routes()).merge(people::routes());
-    finish(app, router.merge(reconciliations::routes()))
+    finish(app, router.merge(plans::routes()).merge(reconciliations::routes()))
 }
 
 /// The reply to a request that makes something under an id that its key determines: the thing as it is, new or not.

@@ -1,6 +1,7 @@
 //! `buy`: seats are held, paid for, and listed.
 
 mod payment;
+pub mod perks;
 mod place;
 mod tickets;
 
@@ -32,7 +33,7 @@ pub fn routes(app: App) -> OpenApiRouter {
 pub struct OrderIn {
     #[schema(value_type = String)]
     pub event_id: EventId,
-    /// 1 to 10 seats.
+    /// 1 to 10 seats; up to 20 with a subscription that says so.
     pub seats: Option<Vec<SeatIn>>,
     pub best: Option<BestIn>,
 }
@@ -51,8 +52,8 @@ pub struct SeatIn {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BestIn {
-    /// 1 to 10, together where that is possible.
-    #[schema(minimum = 1, maximum = 10)]
+    /// 1 to 10, together where that is possible; up to 20 with a subscription that says so.
+    #[schema(minimum = 1, maximum = 20)]
     pub quantity: u8,
     pub category: Option<String>,
     pub section: Option<String>,
@@ -61,7 +62,7 @@ pub struct BestIn {
     pub accessible: bool,
 }
 
-/// Hold seats for ten minutes.
+/// Hold seats for ten minutes, at the prices and on the terms of the buyer's subscription.
 #[utoipa::path(
     post, path = "/orders", tag = "orders", security(("bearer" = [])), request_body = OrderIn,
     params(("Idempotency-Key" = String, Header, description = "a repeated request with the same key gives the same order")),

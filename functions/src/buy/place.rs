@@ -1,25 +1,32 @@
-//! From a wish for seats to a held order: check, lock the rows, write the order. Two calls for one row.
+//! From a wish for seats to a held order: check, lock the rows, write the order. Two writes for one row, after a query for
+//! the buyer's subscription, which is on its way beside the reads of an event and a hall that nobody has read just now.
 
+use super::perks::{self, Put, Standing};
 use super::{BestIn, OrderIn, SeatIn};
 use crate::facts;
 use crate::views::{order_problem, sentence};
-use domain::catalog::{Event, NotOnSale, ORDER_SEATS_MAX};
-use domain::ids::{OrderId, UserId};
+use domain::catalog::{Event, NotOnSale};
+use domain::ids::{EventId, OrderId, UserId};
 use domain::layout::{Found, Hall};
 use domain::orders::{NewOrder, Order, OrderSeat, OrderState, check_total, hold_expiry};
 use domain::seating::best::BestAsk;
 use domain::seating::words::{Hold, held};
 use domain::seating::{Block, Place, SeatName};
+use domain::subscriptions::perks::{Applied, Perks};
+use futures_util::future::try_join;
 use jiff::Timestamp;
 use platform::App;
 use platform::http::{Buyer, FieldError, Problem};
 use platform::seatmap::seat_map;
 use platform::store::{Locked, StoreError};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Rounds of looking for best seats, and groups that each tries, before the buyer is told that there are none.
 const ROUNDS_MAX: usize = 4;
 const ROUND_GROUPS_MAX: usize = 4;
+/// Prices that an order is tried to be placed at, while others use the included tickets that it counts on.
+const PRICES_MAX: usize = 4;
 
 /// Seats of one row that this call locked, or found locked for this order.
 struct Lock {
@@ -29,14 +36,24 @@ struct Lock {
     is_new: bool,
 }
 
+/// Seats at the buyer's prices.
+struct Chosen {
+    seats: Vec<OrderSeat>,
+    applied: Option<Applied>,
+}
+
 /// A held order of this id: a new one, or the one that the same request made before (or another: compare `request`).
 pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &OrderIn) -> Result<Order, Problem> {
-    let event = app.recent_event(ask.event_id).await?.filter(|event| event.is_public());
-    let event = event.ok_or_else(Problem::not_found)?;
-    let hall = app.hall(event.layout).await?.ok_or_else(|| Problem::internal("the event's layout is not there"))?;
-    event.check_on_sale(app.now()).map_err(not_on_sale)?;
-    let wish = Wish { app, buyer: buyer.id, order: id, event: &event, hall: &hall, hold: Hold::of(id) };
-    let (seats, locks) = match (&ask.seats, &ask.best) {
+    let at = app.now();
+    let ((event, hall), standing) = try_join(shown(app, ask.event_id), Standing::of(app, buyer.id, at)).await?;
+    let perks = standing.perks()?;
+    if !perks.sees(&event) {
+        return Err(Problem::not_found());
+    }
+    perks.check_on_sale(&event, at).map_err(not_on_sale)?;
+    let hold = Hold::of(id);
+    let wish = Wish { app, buyer: buyer.id, order: id, event: &event, hall: &hall, hold, standing: &standing, perks };
+    let (chosen, locks) = match (&ask.seats, &ask.best) {
         (Some(seats), None) => wish.named(seats).await?,
         (None, Some(best)) => wish.best(best).await?,
         _ => return Err(Problem::field("", "must have either seats or best")),
@@ -56,32 +73,14 @@ pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &O
         }
     }
     let (hold_until, locks) = wish.agree(locks).await?;
-    let new = NewOrder {
-        id,
-        buyer: buyer.id,
-        event: event.id,
-        request: request.to_owned(),
-        currency: event.currency,
-        seats,
-        policy: event.refund_policy.clone(),
-    };
-    let order = Order::place(new, hold_until, app.now());
-    match app.orders.put_new(&order).await {
-        Ok(Ok(())) => {
-            facts::held(app, &order);
-            Ok(order)
-        }
-        Ok(Err(existing)) => {
-            wish.release_foreign(&locks, &existing).await?;
-            Ok(existing)
-        }
-        Err(StoreError::Throttled(cause)) => {
-            wish.let_go(&locks).await;
-            Err(StoreError::Throttled(cause).into())
-        }
-        // It may be there, or may yet come: then the seats are its. Otherwise they are free when the hold ends.
-        Err(error) => Err(error.into()),
-    }
+    wish.put(chosen, hold_until, &locks, request).await
+}
+
+/// An event that somebody may see, and its hall.
+async fn shown(app: &App, id: EventId) -> Result<(Arc<Event>, Arc<Hall>), Problem> {
+    let event = app.recent_event(id).await?.filter(|event| event.is_public()).ok_or_else(Problem::not_found)?;
+    let hall = app.hall(event.layout).await?.ok_or_else(|| Problem::internal("the event's layout is not there"))?;
+    Ok((event, hall))
 }
 
 struct Wish<'a> {
@@ -91,12 +90,15 @@ struct Wish<'a> {
     event: &'a Event,
     hall: &'a Hall,
     hold: Hold,
+    standing: &'a Standing,
+    perks: Perks<'a>,
 }
 
 impl Wish<'_> {
-    async fn named(&self, seats: &[SeatIn]) -> Result<(Vec<OrderSeat>, Vec<Lock>), Problem> {
-        if seats.is_empty() || seats.len() > ORDER_SEATS_MAX {
-            return Err(Problem::field("/seats", format!("must name 1 to {ORDER_SEATS_MAX} seats")));
+    async fn named(&self, seats: &[SeatIn]) -> Result<(Chosen, Vec<Lock>), Problem> {
+        let most = self.perks.seats_max();
+        if seats.is_empty() || seats.len() > most {
+            return Err(Problem::field("/seats", format!("must name 1 to {most} seats")));
         }
         let mut chosen = Vec::with_capacity(seats.len());
         let mut errors = Vec::new();
@@ -117,16 +119,17 @@ impl Wish<'_> {
         if !errors.is_empty() {
             return Err(Problem::invalid(errors));
         }
-        self.check_price(&chosen)?;
-        match self.lock(&chosen).await? {
+        let chosen = self.priced(chosen, self.standing.used)?;
+        match self.lock(&chosen.seats).await? {
             Ok(locks) => Ok((chosen, locks)),
-            Err((block, taken)) => Err(seats_taken(&chosen, &block, &taken)),
+            Err((block, taken)) => Err(seats_taken(&chosen.seats, &block, &taken)),
         }
     }
 
-    async fn best(&self, ask: &BestIn) -> Result<(Vec<OrderSeat>, Vec<Lock>), Problem> {
-        if ask.quantity == 0 || usize::from(ask.quantity) > ORDER_SEATS_MAX {
-            return Err(Problem::field("/best/quantity", format!("must be 1 to {ORDER_SEATS_MAX}")));
+    async fn best(&self, ask: &BestIn) -> Result<(Chosen, Vec<Lock>), Problem> {
+        let most = self.perks.seats_max();
+        if ask.quantity == 0 || usize::from(ask.quantity) > most {
+            return Err(Problem::field("/best/quantity", format!("must be 1 to {most}")));
         }
         let layout = self.hall.layout();
         if ask.section.as_ref().is_some_and(|id| !layout.sections.iter().any(|section| section.id == *id)) {
@@ -141,12 +144,11 @@ impl Wish<'_> {
         // The map is up to a second old: what turns out to be taken is noted in it, and the next round knows.
         for _ in 0..ROUNDS_MAX {
             for places in map.best(&wanted, ROUND_GROUPS_MAX, &self.app.rng) {
-                let seats = self.order_seats(&places)?;
-                self.check_price(&seats)?;
-                match self.lock(&seats).await? {
+                let chosen = self.priced(self.order_seats(&places)?, self.standing.used)?;
+                match self.lock(&chosen.seats).await? {
                     Ok(locks) => {
                         map.take(places);
-                        return Ok((seats, locks));
+                        return Ok((chosen, locks));
                     }
                     Err((block, taken)) => {
                         map.take(taken.into_iter().map(|index| Place { block: block.clone(), index }));
@@ -180,9 +182,67 @@ impl Wish<'_> {
         })
     }
 
-    fn check_price(&self, seats: &[OrderSeat]) -> Result<(), Problem> {
-        let total = check_total(self.event.currency, seats.iter().map(|seat| seat.price));
-        total.map(drop).map_err(order_problem)
+    /// The same seats at what they cost this buyer, if that can be paid.
+    fn priced(&self, seats: Vec<OrderSeat>, used: u8) -> Result<Chosen, Problem> {
+        let list = |seat: &OrderSeat| self.event.price(&seat.category).expect("the event sells what was chosen").amount;
+        let asked: Vec<_> = seats.iter().map(|seat| (seat.category.as_str(), list(seat))).collect();
+        let priced = self.perks.apply(self.event, &asked, used, self.standing.at);
+        check_total(self.event.currency, priced.seats.iter().copied()).map_err(order_problem)?;
+        let seats = seats.into_iter().zip(priced.seats).map(|(seat, price)| OrderSeat { price, ..seat });
+        Ok(Chosen { seats: seats.collect(), applied: priced.applied })
+    }
+
+    /// Writes the order of seats that are locked. Where others use up the included tickets meanwhile, at what it costs then.
+    async fn put(
+        &self,
+        mut chosen: Chosen,
+        hold_until: Timestamp,
+        locks: &[Lock],
+        request: &str,
+    ) -> Result<Order, Problem> {
+        for _ in 0..PRICES_MAX {
+            let order = Order::place(self.new_order(&chosen, request), hold_until, self.app.now());
+            match perks::put_new(self.app, &order, self.perks.month_tickets()).await {
+                Ok(Put::Now) => {
+                    facts::held(self.app, &order);
+                    return Ok(order);
+                }
+                Ok(Put::Before(existing)) => {
+                    self.release_foreign(locks, &existing).await?;
+                    return Ok(*existing);
+                }
+                Ok(Put::TicketsUsed) => {}
+                Err(StoreError::Throttled(cause)) => {
+                    self.let_go(locks).await;
+                    return Err(StoreError::Throttled(cause).into());
+                }
+                // It may be there, or may yet come: then the seats are its. Otherwise they are free when the hold ends.
+                Err(error) => return Err(error.into()),
+            }
+            let counted = self.standing.count_used(self.app).await;
+            chosen = match counted.and_then(|used| self.priced(chosen.seats, used)) {
+                Ok(chosen) => chosen,
+                Err(problem) => {
+                    self.let_go(locks).await;
+                    return Err(problem);
+                }
+            };
+        }
+        self.let_go(locks).await;
+        Err(Problem::busy("the included tickets of a month are used by too many orders at once"))
+    }
+
+    fn new_order(&self, chosen: &Chosen, request: &str) -> NewOrder {
+        NewOrder {
+            id: self.order,
+            buyer: self.buyer,
+            event: self.event.id,
+            request: request.to_owned(),
+            currency: self.event.currency,
+            seats: chosen.seats.clone(),
+            policy: self.perks.refund_policy(&self.event.refund_policy),
+            applied: chosen.applied.clone(),
+        }
     }
 
     /// Locks every row in a fixed order; if one cannot be had, lets go of what this call locked.

@@ -1,4 +1,5 @@
-//! Demo data: two halls, a season of events, accounts, and some seats sold, all made through the API as people would.
+//! Demo data: two halls, a season of events, plans of subscriptions, accounts, and some seats sold, all made through the API
+//! as people would.
 
 use crate::error::Error;
 use crate::runner::Running;
@@ -122,7 +123,31 @@ async fn load(caller: &mut Caller<'_>, password: &str) -> Result<(), Error> {
         json!({ "name": "Spree Arena", "city": "Berlin", "address": "Uferweg 10", "time_zone": "Europe/Berlin" });
     let policy =
         json!({ "tiers": [{ "notice": { "days": 14 }, "share": 10000 }, { "notice": { "days": 3 }, "share": 5000 }] });
-    season(caller, "arena", arena, include_str!("../../demo/arena.json"), &ARENA, "EUR", policy).await
+    season(caller, "arena", arena, include_str!("../../demo/arena.json"), &ARENA, "EUR", policy).await?;
+    plans(caller).await
+}
+
+/// Two plans of the arena's currency, by the month and for a year, and a code for the first.
+async fn plans(caller: &Caller<'_>) -> Result<(), Error> {
+    let price = |amount: i64| json!({ "amount": amount, "currency": "EUR" });
+    let perks = json!([{ "kind": "presale", "hours": 48 }, { "kind": "discount", "off": 1000 }]);
+    let monthly = json!({
+        "name": { "ru": "Друг сцены", "en": "Friend of the stage" }, "price": price(990), "billing": "monthly",
+        "trial_days": 14, "perks": perks, "cancel_refund": "pro_rata", "law": "eu_withdrawal", "notice_days": 3,
+    });
+    let monthly = caller.make("/admin/plans", "monthly", &monthly).await?;
+    let yearly = json!({
+        "name": { "ru": "Меценат на год", "en": "Patron for a year" }, "price": price(9_900),
+        "billing": { "once": { "months": 12 } }, "law": "eu_withdrawal",
+        "perks": [{ "kind": "presale", "hours": 72 }, { "kind": "discount", "off": 2000 }, { "kind": "hidden_events" }],
+    });
+    caller.make("/admin/plans", "yearly", &yearly).await?;
+    let code = json!({
+        "name": { "ru": "Добро пожаловать", "en": "Welcome" }, "code": "WELCOME", "gift": { "percent": 5000 }, "periods": 3,
+        "plans": [monthly["id"]], "from": "2026-01-01T00:00:00Z", "until": "2036-01-01T00:00:00Z", "audience": "new",
+    });
+    caller.make("/marketing/promotions", "welcome", &code).await?;
+    Ok(())
 }
 
 async fn season(

@@ -9,10 +9,11 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// The events that change what we do; an endpoint at the provider itself is set up with the same list.
-pub const EVENTS: [&str; 8] = [
+pub const EVENTS: [&str; 9] = [
     "payment_intent.amount_capturable_updated",
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
+    "setup_intent.succeeded",
     "refund.failed",
     "charge.dispute.created",
     "charge.dispute.funds_withdrawn",

@@ -11,6 +11,8 @@ pub enum Role {
     Gate,
     /// Looks after the books.
     Finance,
+    /// Makes promotions, and says who they are for.
+    Marketing,
 }
 
 /// What can be done that not everybody may do.
@@ -30,6 +32,10 @@ pub enum Act {
     AssignRoles,
     /// See how the provider's books compare with the journal.
     ReadReconciliations,
+    /// What subscriptions are sold as, and on which terms.
+    ManagePlans,
+    /// Codes and offers that lower the price of plans, their figures, and segments.
+    ManagePromotions,
 }
 
 /// The table: an act, and the roles that may do it.
@@ -41,6 +47,8 @@ pub const TABLE: &[(Act, &[Role])] = &[
     (Act::DecideRefund, &[Role::Admin]),
     (Act::AssignRoles, &[Role::Admin]),
     (Act::ReadReconciliations, &[Role::Finance, Role::Admin]),
+    (Act::ManagePlans, &[Role::Admin]),
+    (Act::ManagePromotions, &[Role::Marketing, Role::Admin]),
 ];
 
 /// Whether somebody with these roles may do this; what the table does not list, nobody may.
@@ -62,6 +70,8 @@ mod tests {
             (&[Role::Admin], Act::CancelEvent, true),
             (&[Role::Buyer, Role::Finance], Act::ReadReconciliations, true),
             (&[Role::Finance], Act::DecideRefund, false),
+            (&[Role::Marketing], Act::ManagePromotions, true),
+            (&[Role::Buyer, Role::Marketing], Act::ManagePlans, false),
             (&[], Act::Buy, false),
         ] {
             assert_eq!(may(roles, act), expected, "{roles:?} {act:?}");

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub const CATEGORIES_MAX: usize = 32;
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 200;
-/// Seats one order may hold.
+/// Seats one order may hold, unless a perk says more.
 pub const ORDER_SEATS_MAX: usize = 10;
 
 /// A house with an address; its time zone is the one that calendar days are counted in.
@@ -75,6 +75,9 @@ pub struct Event {
     pub prices: BTreeMap<String, i64>,
     pub refund_policy: RefundPolicy,
     pub status: EventStatus,
+    /// Only those who have the perk see it and buy it ([`crate::subscriptions::perks::Perk::HiddenEvents`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     /// Grows by one with each write; every write is conditional on it.
@@ -97,6 +100,7 @@ pub struct Amendment {
     /// Prices of orders from now on; those that were placed keep theirs.
     pub prices: Option<BTreeMap<String, i64>>,
     pub refund_policy: Option<RefundPolicy>,
+    pub hidden: Option<bool>,
 }
 
 /// Why an event cannot be done what was asked.
@@ -126,7 +130,7 @@ pub enum NotOnSale {
 }
 
 impl Event {
-    /// Whether anybody but staff may see it.
+    /// Whether anybody but staff may see it; one that is hidden, those who have the perk.
     pub fn is_public(&self) -> bool {
         self.status != EventStatus::Draft
     }
@@ -191,6 +195,7 @@ impl Event {
         next.on_sale_until = amendment.on_sale_until.unwrap_or(next.on_sale_until.min(next.starts_at));
         next.prices = amendment.prices.unwrap_or(next.prices);
         next.refund_policy = amendment.refund_policy.unwrap_or(next.refund_policy);
+        next.hidden = amendment.hidden.unwrap_or(next.hidden);
         if next.starts_at <= now {
             return Err(Refused::StartsInThePast);
         }

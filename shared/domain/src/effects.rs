@@ -159,6 +159,11 @@ impl Effect {
     pub fn of(item: impl std::fmt::Display, v: u64, index: usize, what: What) -> Self {
         Self { id: format!("{item}.{v}.{index}"), trace: None, what }
     }
+
+    /// What was written with it: its versions order the effects that it set off.
+    pub fn item(&self) -> &str {
+        self.id.rsplitn(3, '.').last().unwrap_or_default()
+    }
 }
 
 impl What {

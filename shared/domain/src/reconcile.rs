@@ -5,12 +5,13 @@
 //! that differ. What is left is looked at one by one, as both sides have it now: only then is it a finding.
 
 use crate::ids::{OrderId, UserId};
-use crate::ledger::{Account, Cause, Entry};
+use crate::ledger::{Account, Cause, ChargeCause, ChargeEntry, Entry};
 use crate::money::Currency;
 use crate::orders::provider_key;
 use crate::payments::{
-    DisputeState, Movement, MovementKind, ProviderDispute, ProviderRefund, ProviderRefundStatus, Swing,
+    DisputeState, Movement, MovementKind, ProviderDispute, ProviderRefund, ProviderRefundStatus, Purpose, Swing,
 };
+use crate::subscriptions::{Charge, ChargeRef, ChargeRefundState, ChargeState};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +32,8 @@ pub const FINDINGS_KEPT_MAX: usize = 200;
 pub enum Thing {
     /// The one payment of an order.
     Capture(OrderId),
+    /// The one payment of a subscription's charge.
+    Charge(ChargeRef),
     /// A refund, by the key that the provider knows it by.
     Refund(String),
     /// A dispute, by the provider's id.
@@ -92,6 +95,52 @@ pub struct Sums {
     pub fees: i64,
 }
 
+/// An entry of the journal: of an order, or of a subscription's charge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Line<'a> {
+    Order(&'a Entry),
+    Charge(&'a ChargeEntry),
+}
+
+impl Line<'_> {
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Order(entry) => entry.at,
+            Self::Charge(entry) => entry.at,
+        }
+    }
+
+    pub fn currency(&self) -> Currency {
+        match self {
+            Self::Order(entry) => entry.currency,
+            Self::Charge(entry) => entry.currency,
+        }
+    }
+
+    /// What it adds to the provider's account, in minor units.
+    pub fn moved(&self) -> i64 {
+        match self {
+            Self::Order(entry) => entry.of(Account::Provider),
+            Self::Charge(entry) => entry.of(Account::Provider),
+        }
+    }
+
+    pub fn key(&self) -> String {
+        match self {
+            Self::Order(entry) => entry.key(),
+            Self::Charge(entry) => entry.key(),
+        }
+    }
+
+    /// Which thing it books the money of, and how; `None` where none was moved at the provider.
+    pub fn booked(&self) -> Option<(Thing, Flow)> {
+        match self {
+            Self::Order(entry) => booked(entry),
+            Self::Charge(entry) => booked_of_charge(entry),
+        }
+    }
+}
+
 /// A day's matching.
 #[derive(Debug, Default)]
 pub struct Compared<'a> {
@@ -100,7 +149,7 @@ pub struct Compared<'a> {
     /// Movements of the day without an entry that says the same.
     pub movements: Vec<&'a Movement>,
     /// Entries of the day without a movement that says the same.
-    pub entries: Vec<&'a Entry>,
+    pub entries: Vec<Line<'a>>,
     /// Movements of the day that no order knows of, such as payouts.
     pub others: usize,
     /// By currency code.
@@ -124,7 +173,12 @@ impl MovementKind {
 /// Which thing a movement moved the money of, and how; `None` where nothing of ours is named.
 pub fn moved(movement: &Movement) -> Option<(Thing, Flow)> {
     let thing = match &movement.kind {
-        MovementKind::Capture => Thing::Capture(movement.order()?.1),
+        MovementKind::Capture => match movement.purpose.as_ref()? {
+            Purpose::Order { order, .. } => Thing::Capture(*order),
+            Purpose::Subscription { subscription, period, .. } => {
+                Thing::Charge(ChargeRef::of_payment(subscription, period)?)
+            }
+        },
         MovementKind::Refund(key) | MovementKind::RefundReversed(key) => Thing::Refund(key.clone()?),
         MovementKind::DisputeWithdrawn | MovementKind::DisputeReinstated => Thing::Dispute(movement.source.clone()),
         MovementKind::Other => return None,
@@ -157,11 +211,46 @@ pub fn booked(entry: &Entry) -> Option<(Thing, Flow)> {
     })
 }
 
+/// The same of a subscription's entry.
+fn booked_of_charge(entry: &ChargeEntry) -> Option<(Thing, Flow)> {
+    if entry.of(Account::Provider) == 0 {
+        return None;
+    }
+    let key = |refund, retries| Thing::Refund(ChargeRef::refund_key(refund, retries));
+    Some(match entry.cause {
+        ChargeCause::SubscriptionCharge | ChargeCause::UnadoptedCharge => (Thing::Charge(entry.charge), Flow::Capture),
+        ChargeCause::ChargeRefund { refund, retries } => (key(refund, retries), Flow::Refund),
+        ChargeCause::ChargeRefundReversed { refund, retries } => (key(refund, retries), Flow::RefundReversed),
+        ChargeCause::Recognised { .. } => return None,
+    })
+}
+
+/// What is booked of a thing of a charge in all. It is read from the charge, which is written with its entries or not at all:
+/// they may be in the journals of several months.
+pub fn flows_of_charge(charge: &Charge, thing: &Thing) -> Vec<(Flow, i64)> {
+    match thing {
+        Thing::Charge(_) => {
+            let is_paid = charge.state == ChargeState::Succeeded && charge.amount.amount > 0;
+            let paid = charge.unadopted.or(is_paid.then_some(charge.amount.amount));
+            paid.into_iter().map(|amount| (Flow::Capture, amount)).collect()
+        }
+        Thing::Refund(key) => {
+            let refund = charge.refunds.iter().find(|refund| refund.provider_key() == *key);
+            match refund.map(|refund| (refund.state, refund.amount)) {
+                Some((ChargeRefundState::Done, amount)) => vec![(Flow::Refund, -amount)],
+                // A try before the last one, too, has failed: what was booked of it was booked back.
+                Some((ChargeRefundState::Requested | ChargeRefundState::Failed, _)) | None => Vec::new(),
+            }
+        }
+        Thing::Capture(_) | Thing::Dispute(_) => Vec::new(),
+    }
+}
+
 /// Movements and entries that say that the same happened to the same thing.
-type Both<'a> = (Vec<&'a Movement>, Vec<&'a Entry>);
+type Both<'a> = (Vec<&'a Movement>, Vec<Line<'a>>);
 
 /// Matches a day's movements and entries; both lists may hold those of other days too.
-pub fn compare<'a>(day: &Day, movements: &'a [Movement], entries: &'a [Entry]) -> Compared<'a> {
+pub fn compare<'a>(day: &Day, movements: &'a [Movement], entries: &[Line<'a>]) -> Compared<'a> {
     let mut compared = Compared::default();
     let mut groups: BTreeMap<(Thing, Flow), Both<'a>> = BTreeMap::new();
     for movement in movements.iter().filter(|movement| day.is_near(movement.at)) {
@@ -181,18 +270,18 @@ pub fn compare<'a>(day: &Day, movements: &'a [Movement], entries: &'a [Entry]) -
             None => {}
         }
     }
-    for entry in entries.iter().filter(|entry| day.is_near(entry.at)) {
-        let Some(key) = booked(entry) else { continue };
-        if day.contains(entry.at) {
-            compared.sums.entry(entry.currency.code().to_owned()).or_default().journal += entry.of(Account::Provider);
+    for &entry in entries.iter().filter(|entry| day.is_near(entry.at())) {
+        let Some(key) = entry.booked() else { continue };
+        if day.contains(entry.at()) {
+            compared.sums.entry(entry.currency().code().to_owned()).or_default().journal += entry.moved();
         }
         groups.entry(key).or_default().1.push(entry);
     }
     for (movements, entries) in groups.into_values() {
         let movements_today = movements.iter().filter(|movement| day.contains(movement.at));
-        let entries_today = entries.iter().filter(|entry| day.contains(entry.at));
+        let entries_today = entries.iter().copied().filter(|entry| day.contains(entry.at()));
         match (&movements[..], &entries[..]) {
-            ([movement], [entry]) if agree(movement, entry) => {
+            ([movement], [entry]) if agree(movement, *entry) => {
                 compared.matched += movements_today.count() + entries_today.count();
             }
             _ => {
@@ -204,8 +293,8 @@ pub fn compare<'a>(day: &Day, movements: &'a [Movement], entries: &'a [Entry]) -
     compared
 }
 
-fn agree(movement: &Movement, entry: &Entry) -> bool {
-    movement.money.currency == entry.currency && counted(movement) == entry.of(Account::Provider)
+fn agree(movement: &Movement, entry: Line<'_>) -> bool {
+    movement.money.currency == entry.currency() && counted(movement) == entry.moved()
 }
 
 /// What a refund moved in all, as the provider has it now. One that failed may never have moved anything: then both of
@@ -293,6 +382,9 @@ pub struct Finding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<ChargeRef>,
+    /// The buyer, or subscriber.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buyer: Option<UserId>,
     pub currency: Currency,
     /// Minor units that the provider moved for it in all.
@@ -305,14 +397,34 @@ pub struct Finding {
     pub note: String,
 }
 
+/// Whose money a thing is, and what of theirs it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Owner {
+    Order { buyer: UserId, order: OrderId },
+    Charge { user: UserId, charge: ChargeRef },
+}
+
+impl Owner {
+    /// As the provider was told; none where it names no charge of ours.
+    pub fn of(purpose: &Purpose) -> Option<Self> {
+        Some(match purpose {
+            Purpose::Order { buyer, order } => Self::Order { buyer: *buyer, order: *order },
+            Purpose::Subscription { user, subscription, period } => {
+                Self::Charge { user: *user, charge: ChargeRef::of_payment(subscription, period)? }
+            }
+        })
+    }
+}
+
 /// A refund that is booked and has not moved at the provider, or that failed there and is being healed. Its day is over
 /// and no movement may ever tell of it, so each run looks at it until both sides agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Awaited {
     /// The key that the provider knows it by.
     pub key: String,
-    pub buyer: UserId,
-    pub order: OrderId,
+    #[serde(flatten)]
+    pub owner: Owner,
 }
 
 /// What a run found of one day.

@@ -8,21 +8,23 @@ use crate::config::{Config, Missing};
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Accounts, Catalog, Db, Desk, Ledger, Orders, Seats};
+use crate::store::{Accounts, Catalog, Db, Desk, Ledger, Offers, Orders, Seats, Subscriptions};
 use crate::transport::{Breaker, Internet, Transport};
 use domain::catalog::Event;
 use domain::ids::{self, EventId, LayoutId};
 use domain::layout::Hall;
+use domain::subscriptions::plans::Plan;
 use jiff::SignedDuration;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an instance keeps an event, a hall (which never changes) and a seat map (which is advice).
+/// How long an instance keeps an event, a hall (which never changes), a seat map (which is advice) and the plans.
 const EVENT_AGE: SignedDuration = SignedDuration::from_secs(2);
 const HALL_AGE: SignedDuration = SignedDuration::from_hours(1);
 const MAP_AGE: SignedDuration = SignedDuration::from_secs(1);
+const PLANS_AGE: SignedDuration = SignedDuration::from_secs(60);
 
 /// One function's view of the world. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub struct App {
     pub seats: Seats,
     pub orders: Orders,
     pub ledger: Ledger,
+    pub subscriptions: Subscriptions,
+    pub offers: Offers,
     pub desk: Desk,
     pub gateway: Arc<dyn PaymentGateway>,
     pub caches: Arc<Caches>,
@@ -50,6 +54,7 @@ pub struct Caches {
     pub months: Cache<String, Vec<Event>>,
     pub halls: Cache<(LayoutId, u32), Hall>,
     pub maps: Cache<EventId, Availability>,
+    pub plans: Cache<(), Vec<Plan>>,
 }
 
 /// Connections to the outside, shared by all functions of a process.
@@ -71,12 +76,15 @@ impl App {
             seats: Seats(db("SEATS_TABLE")),
             orders: Orders(db("ORDERS_TABLE")),
             ledger: Ledger(db("LEDGER_TABLE")),
+            subscriptions: Subscriptions(db("SUBSCRIPTIONS_TABLE")),
+            offers: Offers(db("SUBSCRIPTIONS_TABLE")),
             desk: Desk(db("DESK_TABLE")),
             caches: Arc::new(Caches {
                 events: Cache::new(EVENT_AGE, 1000),
                 months: Cache::new(EVENT_AGE, 50),
                 halls: Cache::new(HALL_AGE, 100),
                 maps: Cache::new(MAP_AGE, 200),
+                plans: Cache::new(PLANS_AGE, 1),
             }),
             gateway: Arc::new(Stripe::new(&config, clients.secrets.clone(), clients.transport.clone())),
             keys: KeyCache::default(),

@@ -6,6 +6,7 @@ load - puts load on a box office that it starts in memory, and prints what that 
 Usage: cargo run --release -p load -- [options]
        cargo run --release -p load -- cold-start [--bootstrap FILE] [--runs N] [--shared]
        cargo run -p load -- costs
+       cargo run --release -p load -- renewals [--subscriptions N] [--sample N] [--pace N]
 
   --orders N    orders that are bought and paid, two seats in one row each (10000)
   --clients N   buyers at a time, each with a connection and an account of their own (64)
@@ -43,8 +44,13 @@ time instead of the clock's.
 
 costs counts what people who look, buy and give back use of AWS, in a box office in memory, and prints what a month
 costs at the prices of infra/costs.json.
+
+renewals puts N subscriptions (100000) that are due within one hour into a box office in memory, has renew ask for all of
+them, and prints the processor's time of that; it fails over a minute of two processors. Then it charges a sample (1000) at a pace (25 a
+second), with the scheduler fired three times and every message delivered twice, and fails if one is charged twice.
 ";
 
+use crate::renewals::Renewals;
 use std::path::PathBuf;
 
 const SECONDS_PER_MINUTE: usize = 60;
@@ -55,6 +61,9 @@ const SOAK_SECONDS_MAX: usize = 86_400;
 /// Tokens and holds that are made before the first start have to outlast the last one.
 const COLD_RUNS_MAX: usize = 200;
 const COLD_RUNS: usize = 25;
+const SUBSCRIPTIONS_MAX: usize = 1_000_000;
+const SAMPLE_MAX: usize = 10_000;
+const CHARGES_A_SECOND_MAX: usize = 1_000;
 
 /// What was asked for.
 pub enum Command {
@@ -65,6 +74,7 @@ pub enum Command {
     Kills(usize),
     ColdStart(crate::cold::Plan),
     Costs,
+    Renewals(Renewals),
     /// To open the provider's books in this file: only this program asks itself for it.
     Books(PathBuf),
     /// To be the box office: only this program asks itself for it.
@@ -100,6 +110,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     }
     if args.next_if(|first| first == "costs").is_some() {
         return args.next().map_or(Ok(Command::Costs), |arg| Err(format!("{arg} is not understood")));
+    }
+    if args.next_if(|first| first == "renewals").is_some() {
+        return parse_renewals(args).map(Command::Renewals);
     }
     let mut plan = Plan::default();
     let mut instead = None;
@@ -154,6 +167,24 @@ fn parse_cold_start(mut args: impl Iterator<Item = String>) -> Result<crate::col
     Ok(plan)
 }
 
+fn parse_renewals(mut args: impl Iterator<Item = String>) -> Result<Renewals, String> {
+    let mut plan = Renewals { subscriptions: 100_000, sample: 1_000, pace: 25 };
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
+        let number = |most: usize| {
+            let number = value.parse().ok().filter(|number| (1..=most).contains(number));
+            number.ok_or_else(|| format!("{flag} {value}: that is no number from 1 to {most}"))
+        };
+        match flag.as_str() {
+            "--subscriptions" => plan.subscriptions = number(SUBSCRIPTIONS_MAX)?,
+            "--sample" => plan.sample = number(SAMPLE_MAX)?,
+            "--pace" => plan.pace = number(CHARGES_A_SECOND_MAX)?,
+            _ => return Err(format!("{flag} is not understood")),
+        }
+    }
+    Ok(plan)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +206,9 @@ mod tests {
         check("--orders", Some("needs a number"));
         check("--orders 0", Some("no number from 1"));
         check("--clients many", Some("no number"));
+        check("renewals --subscriptions 2000 --pace 25", None);
+        check("renewals --sample 0", Some("no number from 1"));
+        check("renewals --orders 5", Some("not understood"));
         check("--soak 10m", None);
         check("--soak=600", None);
         check("--soak 10h", Some("no number"));

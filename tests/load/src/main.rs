@@ -15,6 +15,7 @@
 //! | `kills` | the program killed under them, again and again |
 //! | `cold` | the deployed artefact's starts, timed as Lambda's |
 //! | `costs` | what a month on AWS costs |
+//! | `renewals` | subscriptions that are all due in one hour |
 
 mod args;
 mod bench;
@@ -27,6 +28,7 @@ mod kills;
 mod memory;
 mod people;
 mod phases;
+mod renewals;
 mod server;
 mod shop;
 mod soak;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Ok(Command::Kills(kills)) => allow_files().and_then(|()| kills::run(kills)),
         Ok(Command::ColdStart(plan)) => cold::run(&plan),
         Ok(Command::Costs) => costs::run(),
+        Ok(Command::Renewals(plan)) => allow_files().and_then(|()| renewals::run(plan)),
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             Ok(())

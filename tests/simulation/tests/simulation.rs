@@ -10,7 +10,7 @@ const SEEDS: u64 = 500;
 /// One for each core of a small machine.
 const THREADS: usize = 2;
 /// Seeds within which a lost condition is looked for, to have something to make short.
-const MUTANT_SEEDS_MAX: u64 = 50;
+const MUTANT_SEEDS_MAX: u64 = 100;
 /// Decisions of a race that are made in every way.
 const DECISIONS: usize = 5;
 

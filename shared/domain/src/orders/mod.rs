@@ -20,6 +20,7 @@ use crate::payments::{CHARGE_MINOR_UNITS_MAX, minimum_charge};
 use crate::refunds::RefundPolicy;
 use crate::seating::words::{HOLD_SECONDS, Hold, held, sold};
 use crate::seating::{Block, Place, SeatName};
+use crate::subscriptions::perks::{Applied, MonthTickets};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,9 @@ pub struct Order {
     pub seats: Vec<OrderSeat>,
     /// The terms of refund that were agreed.
     pub policy: RefundPolicy,
+    /// What the buyer's subscription made of it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
     #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
     pub placed_at: Timestamp,
     /// When the hold of the seats ends: the expiry in its lock words.
@@ -168,6 +172,7 @@ pub struct NewOrder {
     pub currency: Currency,
     pub seats: Vec<OrderSeat>,
     pub policy: RefundPolicy,
+    pub applied: Option<Applied>,
 }
 
 /// Why an order cannot be done what was asked.
@@ -229,6 +234,7 @@ impl Order {
             currency: new.currency,
             seats: new.seats,
             policy: new.policy,
+            applied: new.applied,
             placed_at: now,
             hold_until,
             held_before: None,
@@ -276,6 +282,15 @@ impl Order {
         self.refunds.iter().find(|refund| refund.id == id)
     }
 
+    /// Those of these seats that are included tickets of a month of a subscription; none where no seat is one.
+    pub fn included(&self, which: impl Fn(SeatIndex) -> bool) -> Option<MonthTickets> {
+        let applied = self.applied.as_ref()?;
+        let tickets = applied.included_seats().filter(|&index| which(index));
+        let tickets: Vec<_> = tickets.map(|index| TicketId { order: self.id, index }).collect();
+        let (subscription, month) = (applied.subscription, applied.month?);
+        (!tickets.is_empty()).then_some(MonthTickets { subscription, month, tickets })
+    }
+
     /// The next version of this order in another state; effects are those of this write only.
     fn next(&self, state: OrderState) -> Self {
         Self { state, v: self.v + 1, effects: Vec::new(), ..self.clone() }
@@ -295,4 +310,4 @@ pub fn hold_expiry(now: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -30,6 +30,7 @@ fn held_order() -> Order {
         currency: eur(0).currency,
         seats: vec![seat(0), seat(1)],
         policy: RefundPolicy::default(),
+        applied: None,
     };
     Order::place(new, hold_expiry(at(0)), at(0))
 }
@@ -152,7 +153,7 @@ fn totals_are_nothing_or_what_the_provider_takes() {
 }
 
 /// The event of these orders: far off, and the organiser gives nothing back by itself.
-pub(super) fn event(status: crate::catalog::EventStatus) -> crate::catalog::Event {
+pub(crate) fn event(status: crate::catalog::EventStatus) -> crate::catalog::Event {
     use crate::catalog::{Event, Performer, Venue};
     use crate::ids::{LayoutId, PerformerId, VenueId};
     let text = |text: &str| text.to_owned();
@@ -175,6 +176,7 @@ pub(super) fn event(status: crate::catalog::EventStatus) -> crate::catalog::Even
         prices: [(text("A"), 1000)].into(),
         refund_policy: RefundPolicy::default(),
         status,
+        hidden: false,
         changes: Vec::new(),
         v: 1,
         request: text("r"),

@@ -27,6 +27,10 @@ fn entry(cause: Cause, amount: i64, at: Timestamp) -> Entry {
     Entry { order, buyer, event, cause, currency, legs, at }
 }
 
+fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
+    entries.iter().map(Line::Order).collect()
+}
+
 #[test]
 fn a_day_is_over_when_its_margin_is() {
     for (now, date) in [
@@ -45,7 +49,7 @@ fn check(moved: &str, booked: &str, amounts: (i64, i64), expected: (usize, usize
     let day = Day::of("2027-03-01".parse().unwrap());
     let movements = [movement(MovementKind::Capture, amounts.0, at(moved))];
     let entries = [entry(Cause::Sale, amounts.1, at(booked))];
-    let compared = compare(&day, &movements, &entries);
+    let compared = compare(&day, &movements, &lines(&entries));
     let left = (compared.matched, compared.movements.len(), compared.entries.len());
     assert_eq!(left, expected, "{moved} {booked} {amounts:?}");
 }
@@ -69,7 +73,7 @@ fn two_of_one_thing_are_never_matched_in_passing() {
     let (day, noon) = (Day::of("2027-03-01".parse().unwrap()), at("2027-03-01T12:00:00Z"));
     let twice = [movement(MovementKind::Capture, 1000, noon), movement(MovementKind::Capture, 1000, noon)];
     let entries = [entry(Cause::Sale, 1000, noon)];
-    let compared = compare(&day, &twice, &entries);
+    let compared = compare(&day, &twice, &lines(&entries));
     assert_eq!((compared.matched, compared.movements.len(), compared.entries.len()), (0, 2, 1));
     assert_eq!(compared.sums["EUR"], Sums { provider: 2000, journal: 1000, fees: 60 });
     // Two refunds of one amount are told apart by what we called them.
@@ -77,8 +81,11 @@ fn two_of_one_thing_are_never_matched_in_passing() {
     let refunds = [movement(key(7), -500, noon), movement(key(8), -500, noon)];
     let cause = |n: u128| Cause::Refund { refund: RefundId(n), retries: 0 };
     let entries = [entry(cause(8), -500, noon), entry(cause(9), -500, noon)];
-    let compared = compare(&day, &refunds, &entries);
-    assert_eq!((compared.matched, compared.movements, compared.entries), (2, vec![&refunds[0]], vec![&entries[1]]));
+    let compared = compare(&day, &refunds, &lines(&entries));
+    assert_eq!(
+        (compared.matched, compared.movements, compared.entries),
+        (2, vec![&refunds[0]], vec![Line::Order(&entries[1])])
+    );
 }
 
 #[test]
@@ -88,7 +95,7 @@ fn what_moves_nothing_at_the_provider_is_not_compared() {
     lost.legs = transfer(Account::Disputes, Account::Organiser, 1000);
     let entries = [entry(Cause::Sale, 0, noon), lost];
     let movements = [movement(MovementKind::Other, -90_000, noon)];
-    let compared = compare(&day, &movements, &entries);
+    let compared = compare(&day, &movements, &lines(&entries));
     assert_eq!((compared.movements.len(), compared.entries.len(), compared.others), (0, 0, 1));
     assert!(compared.sums.is_empty());
 }
@@ -148,5 +155,45 @@ fn two_sides_differ_in_one_of_three_ways() {
         (vec![withdrawn, reinstated], vec![withdrawn], Some((MissingHere, Flow::DisputeReinstated))),
     ] {
         assert_eq!(differ(&there, &here), expected, "{there:?} {here:?}");
+    }
+}
+
+#[test]
+fn a_subscriptions_charge_and_its_refund_are_matched_by_their_names() {
+    let (day, noon) = (Day::of("2027-03-01".parse().unwrap()), at("2027-03-01T12:00:00Z"));
+    let charge = ChargeRef { subscription: crate::ids::SubscriptionId(7), period: 3, change: 0 };
+    let purpose = |period: &str| {
+        let (user, subscription) = (UserId(2), charge.subscription.to_string());
+        Some(Purpose::Subscription { user, subscription, period: period.into() })
+    };
+    let booked = |cause, from, to, amount| {
+        let (user, currency) = (UserId(2), eur(0).currency);
+        ChargeEntry { charge, user, cause, currency, legs: transfer(from, to, amount), at: noon }
+    };
+    let (refund, retries) = (RefundId(9), 1);
+    let key = ChargeRef::refund_key(refund, retries);
+    let movements = [
+        Movement { purpose: purpose("3#pi_0"), ..movement(MovementKind::Capture, 900, noon) },
+        Movement { purpose: purpose("3"), ..movement(MovementKind::Refund(Some(key)), -300, noon) },
+        Movement { purpose: purpose("4"), ..movement(MovementKind::Capture, 900, noon) },
+    ];
+    let entries = [
+        booked(ChargeCause::SubscriptionCharge, Account::Deferred, Account::Provider, 900),
+        booked(ChargeCause::ChargeRefund { refund, retries }, Account::Provider, Account::Deferred, 300),
+        booked(ChargeCause::Recognised { until: noon }, Account::Revenue, Account::Deferred, 100),
+    ];
+    let lines: Vec<_> = entries.iter().map(Line::Charge).collect();
+    let compared = compare(&day, &movements, &lines);
+    assert_eq!((compared.matched, compared.movements, compared.entries), (4, vec![&movements[2]], vec![]));
+    assert_eq!(compared.sums["EUR"], Sums { provider: 1500, journal: 600, fees: 90 });
+}
+
+#[test]
+fn whose_a_refund_is_reads_back() {
+    let charge = ChargeRef { subscription: crate::ids::SubscriptionId(7), period: 3, change: 1 };
+    for owner in [Owner::Order { buyer: UserId(2), order: OrderId(1) }, Owner::Charge { user: UserId(2), charge }] {
+        let awaited = Awaited { key: "k".into(), owner };
+        let json = serde_json::to_value(&awaited).unwrap();
+        assert_eq!(serde_json::from_value::<Awaited>(json).unwrap(), awaited);
     }
 }

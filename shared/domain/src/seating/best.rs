@@ -7,8 +7,8 @@
 
 use super::map::SectionState;
 use super::{Place, SeatState};
-use crate::catalog::ORDER_SEATS_MAX;
 use crate::layout::{Hall, PlaceInfo, SectionIndex, SectionKind};
+use crate::subscriptions::perks::PERK_SEATS_MAX;
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ const SPLIT_ROWS_MAX: usize = 3;
 /// What somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BestAsk {
-    /// 1 to [`ORDER_SEATS_MAX`].
+    /// 1 to [`PERK_SEATS_MAX`].
     pub quantity: u8,
     /// The id of the only section wanted.
     pub section: Option<String>,
@@ -73,7 +73,7 @@ pub fn best(
     groups_max: usize,
     random: &mut impl FnMut(u32) -> u32,
 ) -> Vec<Vec<Place>> {
-    if ask.quantity == 0 || usize::from(ask.quantity) > ORDER_SEATS_MAX {
+    if ask.quantity == 0 || ask.quantity > PERK_SEATS_MAX {
         return Vec::new();
     }
     let groups_max = groups_max.min(GROUPS_MAX);

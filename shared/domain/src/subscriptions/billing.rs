@@ -1,6 +1,6 @@
 //! What is due of a subscription by itself, and what then happens: notices, renewals, retries, lapse and end.
 
-use super::charges::{Charge, ChargeKind, ChargeRef};
+use super::charges::{Charge, ChargeKind, ChargeRef, ChargeState};
 use super::periods::{NoSuchDate, Period, days_after};
 use super::plans::Billing;
 use super::promotions::released;
@@ -172,7 +172,9 @@ impl Write {
         now: Timestamp,
     ) -> Result<Option<ChargeKind>, Refused> {
         let Some(owed) = self.subscription.owed.take() else { return Ok(None) };
-        let charge = charge.filter(|charge| charge.id == owed.charge).ok_or(Refused::Busy)?;
+        // A closed one was read after somebody else had gone on with both.
+        let charge = charge.filter(|charge| charge.id == owed.charge && charge.state == ChargeState::Open);
+        let charge = charge.ok_or(Refused::Busy)?;
         self.charges.push(charge.dropped());
         self.tell(now, Event::ChargeDropped { charge: charge.id });
         self.effect(News::ChargeDropped { charge: charge.id });

@@ -29,6 +29,19 @@ pub struct ChargeRef {
     pub change: u8,
 }
 
+impl ChargeRef {
+    /// The charge that a payment is for, by what its provider was told: see [`Charge::payment_period`].
+    pub fn of_payment(subscription: &str, period: &str) -> Option<Self> {
+        let (period, _) = period.split_once('#').unwrap_or((period, ""));
+        format!("{subscription}:{period}").parse().ok()
+    }
+
+    /// What the provider knows a refund by, after so many failures.
+    pub fn refund_key(refund: RefundId, retries: u8) -> String {
+        format!("{refund}-{retries}")
+    }
+}
+
 impl fmt::Display for ChargeRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.subscription, self.period)?;
@@ -138,7 +151,7 @@ pub struct ChargeRefund {
 impl ChargeRefund {
     /// The provider's idempotency key of this try, and the word in its metadata.
     pub fn provider_key(&self) -> String {
-        format!("{}-{}", self.id, self.retries)
+        ChargeRef::refund_key(self.id, self.retries)
     }
 }
 
@@ -164,9 +177,12 @@ pub struct Charge {
     pub intent: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// The last decline in the provider's words: what the next try comes after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<crate::payments::Decline>,
     pub state: ChargeState,
     /// When revenue is to be recognised or a refund driven again; while it is open its subscription looks after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
     pub due_at: Option<Timestamp>,
     /// Minor units that the journal has recognised.
     #[serde(default)]
@@ -229,14 +245,16 @@ impl Charge {
     fn open_step(&self, owed: Option<&Owed>, seen: Option<Seen<'_>>) -> ChargeStep {
         use PaymentStatus as P;
         let Some(owed) = owed.filter(|owed| owed.charge == self.id) else { return ChargeStep::Nothing };
-        let Some(seen) = seen else { return ChargeStep::Create };
         let may_try = self.off_session && self.attempts.len() < usize::from(owed.tries);
+        // One whose last try is recorded gets its payment with the next.
+        let create = if self.off_session && !may_try { ChargeStep::Nothing } else { ChargeStep::Create };
+        let Some(seen) = seen else { return create };
         let is_known = seen.last_try.is_none_or(|id| self.attempts.iter().any(|known| known.id == id));
         match seen.status {
             P::Captured => ChargeStep::Paid,
             P::Authorised => ChargeStep::Capture,
             P::Processing => ChargeStep::Nothing,
-            P::Cancelled => ChargeStep::Create,
+            P::Cancelled => create,
             P::Waiting | P::Declined | P::NeedsAction if !self.off_session => ChargeStep::Nothing,
             P::NeedsAction if may_try => ChargeStep::Declined,
             P::NeedsAction => ChargeStep::Nothing,
@@ -258,6 +276,12 @@ impl Charge {
             None => self.id.to_string(),
             Some(cancelled) => format!("{}#{cancelled}", self.id),
         }
+    }
+
+    /// The period as the provider is told, a part of that key: [`ChargeRef::of_payment`] finds the charge by it.
+    pub fn payment_period(&self) -> String {
+        let key = self.provider_key();
+        key.split_once(':').map_or(key.clone(), |(_, period)| period.to_owned())
     }
 
     /// Minor units that were paid, and are neither recognised nor gone or going back.

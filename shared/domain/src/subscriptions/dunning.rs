@@ -21,6 +21,23 @@ pub struct Decline {
     pub network_decline_code: Option<String>,
 }
 
+/// What is recorded where the provider would not even try the saved method, such as one that was detached there.
+const METHOD_UNUSABLE: &str = "method_unusable";
+/// What the provider says, in one field or another, where the holder has to confirm.
+const AUTHENTICATION_REQUIRED: &str = "authentication_required";
+
+impl From<&crate::payments::Decline> for Decline {
+    fn from(told: &crate::payments::Decline) -> Self {
+        let decline_code = if told.needs_authentication {
+            Some(AUTHENTICATION_REQUIRED.to_owned())
+        } else {
+            told.decline_code.clone()
+        };
+        let (advice_code, network_decline_code) = (told.advice_code.clone(), told.network_decline_code.clone());
+        Self { code: Some(told.code.clone()), decline_code, advice_code, network_decline_code }
+    }
+}
+
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +121,12 @@ pub const TABLE: &[Row] = &[
         source: "Stripe, Decline codes (docs.stripe.com/declines/codes): another card, right data, or a call to the bank",
     },
     Row {
+        field: Field::Code,
+        words: &[METHOD_UNUSABLE],
+        verdict: Verdict::NewCard,
+        source: "ours: the provider refuses the saved method itself, so no bank was asked, and none will be",
+    },
+    Row {
         field: Field::Network,
         words: &["04", "07", "12", "15", "41", "43", "46", "57", "R0", "R1", "R3"],
         verdict: Verdict::NewCard,
@@ -136,6 +159,11 @@ pub const TABLE: &[Row] = &[
 ];
 
 impl Decline {
+    /// There is no saved method, or the provider would not even try it.
+    pub fn method_unusable() -> Self {
+        Self { code: Some(METHOD_UNUSABLE.to_owned()), ..Self::default() }
+    }
+
     fn word(&self, field: Field) -> Option<&str> {
         match field {
             Field::Code => self.decline_code.as_deref().or(self.code.as_deref()),

@@ -5,7 +5,7 @@ use super::periods::NoSuchDate;
 use super::plans::PlanRef;
 use super::state::Subscription;
 use crate::catalog::{CATEGORIES_MAX, Event, NotOnSale, ORDER_SEATS_MAX};
-use crate::ids::SubscriptionId;
+use crate::ids::{SeatIndex, SubscriptionId, TicketId};
 use crate::layout::Invalid;
 use crate::money::{BasisPoints, Currency, Money, PRICE_MINOR_UNITS_MAX};
 use crate::refunds::RefundPolicy;
@@ -128,7 +128,21 @@ pub struct Lowered {
     pub by: Why,
 }
 
-/// What a subscription changed of an order's price, to be kept in the order.
+/// What a subscription gave to an order beside its price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// It was placed before the public sale.
+    Presale,
+    /// It has more seats than others may hold.
+    MoreSeats,
+    /// Its terms of refund are more than the event's.
+    RefundTerms,
+    /// The event is not shown to others.
+    HiddenEvent,
+}
+
+/// What a subscription made of an order, to be kept in the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     pub subscription: SubscriptionId,
@@ -141,13 +155,33 @@ pub struct Applied {
     /// The month of the subscription that the included tickets are of; none were used without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub month: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
+}
+
+/// Included tickets of one month of a subscription, by the tickets that use them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonthTickets {
+    pub subscription: SubscriptionId,
+    pub month: u32,
+    pub tickets: Vec<TicketId>,
 }
 
 impl Applied {
+    fn nothing(holder: Holder) -> Self {
+        let Holder { subscription, plan, .. } = holder;
+        Self { subscription, plan, seats: Vec::new(), fee_was: None, month: None, given: Vec::new() }
+    }
+
     /// Included tickets that the order uses. They are to be reserved under the condition that as many are left, in the
     /// write that places the order, and given back where it ends unpaid or they are refunded.
     pub fn included(&self) -> u8 {
-        self.seats.iter().filter(|lowered| lowered.by == Why::Included).count() as u8
+        self.included_seats().count() as u8
+    }
+
+    /// The seats that they are of.
+    pub fn included_seats(&self) -> impl Iterator<Item = SeatIndex> {
+        self.seats.iter().filter(|lowered| lowered.by == Why::Included).map(|lowered| lowered.seat)
     }
 }
 
@@ -197,9 +231,26 @@ impl<'a> Perks<'a> {
         let lower_fee = self.fee(currency, fee);
         let month = lowered.iter().any(|lowered| lowered.by == Why::Included).then_some(holder.month);
         let fee_was = (lower_fee < fee).then_some(fee);
-        let applied = Applied { subscription: holder.subscription, plan: holder.plan, seats: lowered, fee_was, month };
+        let applied = Applied { seats: lowered, fee_was, month, ..Applied::nothing(holder) };
         let applied = (!applied.seats.is_empty() || fee_was.is_some()).then_some(applied);
         Priced { seats: found.into_iter().map(|(price, _)| price).collect(), fee: lower_fee, applied }
+    }
+
+    /// What an order of these seats (category and list price) is placed with at `now`: the prices, and all that it owes to
+    /// the subscription.
+    pub fn apply(&self, event: &Event, seats: &[(&str, i64)], used_this_month: u8, now: Timestamp) -> Priced {
+        let mut priced = self.price(event.currency, seats, 0, used_this_month);
+        let given = [
+            (Given::Presale, event.check_on_sale(now).is_err()),
+            (Given::MoreSeats, seats.len() > ORDER_SEATS_MAX),
+            (Given::RefundTerms, self.refund_policy(&event.refund_policy) != event.refund_policy),
+            (Given::HiddenEvent, event.hidden),
+        ];
+        let given: Vec<_> = given.into_iter().filter(|(_, was)| *was).map(|(given, _)| given).collect();
+        if let Some(holder) = self.holder.filter(|_| !given.is_empty()) {
+            priced.applied.get_or_insert_with(|| Applied::nothing(holder)).given = given;
+        }
+        priced
     }
 
     /// The lowest price of a seat and what makes it so.
@@ -247,8 +298,7 @@ impl<'a> Perks<'a> {
 
     /// When the sale of an event opens for them.
     pub fn on_sale_from(&self, public: Timestamp) -> Timestamp {
-        let hours = self.perks.iter().map(|perk| if let Perk::Presale { hours } = perk { *hours } else { 0 }).max();
-        public.checked_sub(SignedDuration::from_hours(hours.unwrap_or(0).into())).unwrap_or(public)
+        presale_from(self.perks, public)
     }
 
     /// Whether they may hold seats at `now`: as everybody, or in the presale. The error says when it opens for them.
@@ -273,6 +323,11 @@ impl<'a> Perks<'a> {
         self.perks.contains(&Perk::HiddenEvents {})
     }
 
+    /// Whether an event is there for them.
+    pub fn sees(&self, event: &Event) -> bool {
+        event.is_public() && (!event.hidden || self.sees_hidden())
+    }
+
     /// How far ahead in a waiting list: 0 for everybody else.
     pub fn waiting_priority(&self) -> u8 {
         self.perks
@@ -293,6 +348,12 @@ impl<'a> Perks<'a> {
         }
         policy
     }
+}
+
+/// When the sale of an event opens for who has these perks.
+pub fn presale_from(perks: &[Perk], public: Timestamp) -> Timestamp {
+    let hours = perks.iter().map(|perk| if let Perk::Presale { hours } = perk { *hours } else { 0 }).max();
+    public.checked_sub(SignedDuration::from_hours(hours.unwrap_or(0).into())).unwrap_or(public)
 }
 
 fn covers(categories: &[String], category: &str) -> bool {

@@ -44,7 +44,6 @@ pub enum Audience {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Promotion {
     pub id: PromotionId,
     pub v: u64,
@@ -71,6 +70,9 @@ pub struct Promotion {
     pub stackable: bool,
     #[serde(default)]
     pub stopped: bool,
+    /// A digest of the request that made it, by which a repeated key with other contents is known.
+    #[serde(default)]
+    pub request: String,
 }
 
 /// Who asks.

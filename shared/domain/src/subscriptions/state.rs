@@ -55,7 +55,7 @@ pub struct Method {
 
 impl Method {
     /// Whether it will have expired: a card is good to the end of its month.
-    fn expires_before(&self, at: Timestamp) -> bool {
+    pub fn expires_before(&self, at: Timestamp) -> bool {
         let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
         (self.exp_year, self.exp_month) < (date.year(), date.month())
     }
@@ -118,6 +118,9 @@ pub struct Subscription {
     pub cancel_at_end: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
+    /// The provider's id of the method that it replaced, which is forgotten there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
     pub consent: Consent,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<PendingChange>,
@@ -135,7 +138,7 @@ pub struct Subscription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// What `renew` looks for in the index; none at rest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
     pub due_at: Option<Timestamp>,
     /// What the last write set off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -281,6 +284,7 @@ impl Subscription {
             grace_until: now,
             cancel_at_end: false,
             method: None,
+            replaced: None,
             consent: new.consent,
             change: None,
             owed: None,
@@ -427,6 +431,7 @@ impl Write {
             off: price.parts,
             intent: None,
             attempts: Vec::new(),
+            declined: None,
             state: ChargeState::Open,
             due_at: None,
             recognised: 0,

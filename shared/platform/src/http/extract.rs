@@ -156,6 +156,7 @@ macro_rules! asked {
 pub mod acts {
     use super::{Act, Asked};
     asked!(CheckIn, ManageCatalog, CancelEvent, DecideRefund, AssignRoles, ReadReconciliations);
+    asked!(ManagePlans, ManagePromotions);
 }
 
 /// Somebody signed in who may do `A`.

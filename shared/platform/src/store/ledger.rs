@@ -1,11 +1,14 @@
-//! The journal: `pk = event#shard`, `sk = order#cause`. Entries are only ever added, and only in the transaction of
-//! the order's change.
+//! The journal: `pk = event#shard`, `sk = order#cause`; of subscriptions `pk = subscriptions#month#shard`, `sk =
+//! charge#cause`. Entries are only ever added, and only in the transaction of the order's or the charge's change.
 
 use super::{Db, StoreError, failure, from_item, text, to_item};
 use aws_sdk_dynamodb::types::Put;
 use domain::ids::{EventId, OrderId};
-use domain::ledger::Entry;
+use domain::ledger::{ChargeEntry, Entry};
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 /// Shards of an event's entries.
@@ -24,6 +27,28 @@ impl Ledger {
         self.0.new_item(item)
     }
 
+    /// The part of a transaction that adds an entry of a subscription's charge.
+    pub(super) fn charge_entry(&self, entry: &ChargeEntry) -> Result<Put, StoreError> {
+        assert_eq!(entry.balances(), Ok(true), "debits equal credits");
+        let mut item = to_item(entry);
+        let month = entry.at.to_zoned(TimeZone::UTC).date().first_of_month();
+        item.insert("pk".into(), text(charges_partition(month, ChargeEntry::shard(entry.charge.subscription))));
+        item.insert("sk".into(), text(entry.key()));
+        self.0.new_item(item)
+    }
+
+    /// Entries of subscriptions' charges of one shard that were booked in the month of `month`, in the order of their keys,
+    /// from after `cursor`; and the cursor of the rest.
+    pub async fn charge_entries(
+        &self,
+        month: Date,
+        shard: u8,
+        cursor: Option<String>,
+        limit: i32,
+    ) -> Result<(Vec<ChargeEntry>, Option<String>), StoreError> {
+        self.page(charges_partition(month, shard), cursor, limit).await
+    }
+
     /// Entries of one shard of an event, in the order of their keys, from after `cursor`; and the cursor of the rest.
     pub async fn list(
         &self,
@@ -32,7 +57,15 @@ impl Ledger {
         cursor: Option<String>,
         limit: i32,
     ) -> Result<(Vec<Entry>, Option<String>), StoreError> {
-        let pk = partition(event, shard);
+        self.page(partition(event, shard), cursor, limit).await
+    }
+
+    async fn page<T: DeserializeOwned>(
+        &self,
+        pk: String,
+        cursor: Option<String>,
+        limit: i32,
+    ) -> Result<(Vec<T>, Option<String>), StoreError> {
         let start = cursor.map(|sk| HashMap::from([("pk".into(), text(&pk)), ("sk".into(), text(sk))]));
         let request = self.0.client.query().table_name(self.0.table()?).consistent_read(true).limit(limit);
         let request = request.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(&pk));
@@ -109,4 +142,8 @@ fn after(at: Timestamp) -> Timestamp {
 
 fn partition(event: EventId, shard: u8) -> String {
     format!("{event}#{shard:x}")
+}
+
+fn charges_partition(month: Date, shard: u8) -> String {
+    format!("subscriptions#{:04}-{:02}#{shard:x}", month.year(), month.month())
 }

@@ -1,24 +1,29 @@
 //! The tables, a file a capability: keys, item shapes and conditions are nowhere else.
 
 mod accounts;
+mod audience;
 mod catalog;
 mod desk;
 mod ledger;
 mod orders;
+mod promotions;
 mod seats;
+mod subscriptions;
 
 pub use accounts::{Account, Accounts, Session, email_key};
 pub use catalog::{Catalog, MONTH_EVENTS_MAX, Made, event_cursor, month_of};
 pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
 pub use orders::Orders;
+pub use promotions::{LISTED_MAX, Offers};
 pub use seats::{Locked, Seats};
+pub use subscriptions::{DueItem, Subscriptions};
 
 use crate::config::Missing;
 use crate::telemetry;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put};
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -106,12 +111,14 @@ impl Db {
 
     /// Writes several items, all or none.
     async fn transact(&self, puts: impl IntoIterator<Item = Put>) -> Result<(), StoreError> {
+        let parts = puts.into_iter().map(|put| TransactWriteItem::builder().put(put).build());
+        self.transact_all(parts.collect()).await
+    }
+
+    /// Does several writes, all or none.
+    async fn transact_all(&self, parts: Vec<TransactWriteItem>) -> Result<(), StoreError> {
         use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError as E;
-        use aws_sdk_dynamodb::types::TransactWriteItem;
-        let mut request = self.client.transact_write_items();
-        for put in puts {
-            request = request.transact_items(TransactWriteItem::builder().put(put).build());
-        }
+        let request = self.client.transact_write_items().set_transact_items(Some(parts));
         match request.send().await {
             Ok(_) => Ok(()),
             Err(SdkError::ServiceError(error)) => match error.err() {

@@ -85,7 +85,7 @@ fn shard_name(shard: u8) -> String {
 }
 
 /// The item of an order: its fields, and instead of `due_at` as an instant the sparse index's two attributes.
-fn item(order: &Order) -> Item {
+pub(super) fn item(order: &Order) -> Item {
     let mut item = to_item(order);
     item.insert("pk".into(), text(order.buyer.to_string()));
     item.insert("sk".into(), text(order.id.to_string()));

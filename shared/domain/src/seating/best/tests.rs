@@ -101,7 +101,7 @@ fn asks_narrow_what_is_offered() {
     assert!(groups(&none, &BestAsk { quantity: 5, ..cheap.clone() }, 1).is_empty());
     assert!(groups(&none, &BestAsk { category: Some("none".into()), ..ask(1) }, 1).is_empty());
     assert!(groups(&none, &BestAsk { section: Some("none".into()), ..ask(1) }, 1).is_empty());
-    assert!(groups(&none, &ask(0), 1).is_empty() && groups(&none, &ask(11), 1).is_empty());
+    assert!(groups(&none, &ask(0), 1).is_empty() && groups(&none, &ask(21), 1).is_empty());
     let floor = BestAsk { section: Some("Floor".into()), ..ask(3) };
     let blocks: HashSet<_> = (0..50).map(|seed| groups(&none, &floor, seed)[0].clone()).collect();
     assert!(blocks.len() > 20, "askers are spread: {blocks:?}");

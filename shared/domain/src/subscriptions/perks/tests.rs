@@ -124,6 +124,37 @@ fn other_perks_answer_their_questions() {
 }
 
 #[test]
+fn an_order_says_what_it_owes_to_a_subscription() {
+    use crate::catalog::EventStatus;
+    let policy =
+        RefundPolicy { tiers: vec![Tier { notice: Notice::Hours(2), share: BasisPoints::WHOLE }], statute: None };
+    let perks = [
+        Perk::Presale { hours: 24 },
+        Perk::SeatsAnOrder { max: 12 },
+        Perk::HiddenEvents {},
+        Perk::Refunds { policy },
+        tickets(1, &[]),
+    ];
+    let mut event = crate::orders::tests::event(EventStatus::Published);
+    (event.hidden, event.refund_policy) = (true, RefundPolicy::default());
+    let (has, seats) = (with(&perks), [("A", 1000); 11]);
+    let early = event.on_sale_from - SignedDuration::from_hours(1);
+    assert!(has.check_on_sale(&event, early).is_ok() && has.sees(&event) && !Perks::NONE.sees(&event));
+    let applied = has.apply(&event, &seats, 0, early).applied.unwrap();
+    let all = [Given::Presale, Given::MoreSeats, Given::RefundTerms, Given::HiddenEvent];
+    assert_eq!((applied.given.as_slice(), applied.included_seats().collect::<Vec<_>>()), (&all[..], vec![0]));
+    let json = serde_json::to_string(&applied).unwrap();
+    assert_eq!(serde_json::from_str::<Applied>(&json).unwrap(), applied);
+    // A perk that this order has no use of is not in it.
+    event.hidden = false;
+    let applied = has.apply(&event, &seats[..1], 1, event.on_sale_from).applied.unwrap();
+    assert_eq!((applied.given, applied.seats, applied.month), (vec![Given::RefundTerms], vec![], None));
+    assert_eq!(with(&perks[..3]).apply(&event, &seats[..1], 0, event.on_sale_from).applied, None);
+    assert_eq!(Perks::NONE.apply(&event, &seats, 0, event.on_sale_from).applied, None);
+    assert!(!has.sees(&crate::orders::tests::event(EventStatus::Draft)));
+}
+
+#[test]
 fn every_perk_is_posted_by_its_kind_and_checked() {
     let price = json!({"amount": 100, "currency": "EUR"});
     for (json, wrong) in [

@@ -23,6 +23,7 @@ fn promotion(gift: Gift) -> Promotion {
         budget: None,
         stackable: false,
         stopped: false,
+        request: String::new(),
     }
 }
 

@@ -95,6 +95,37 @@ fn a_confirmation_is_asked_for_and_waited_for() {
 }
 
 #[test]
+fn a_charge_is_found_by_what_its_provider_was_told() {
+    let mut world = World::paid(terms(), at("2026-01-31"));
+    world.run_until(at("2026-02-28"), |_| {});
+    let charge = world.owed();
+    let name = charge.id.subscription.to_string();
+    let again = charge.with_intent("pi_1".into());
+    for period in [charge.payment_period(), again.payment_period()] {
+        assert_eq!(ChargeRef::of_payment(&name, &period), Some(charge.id), "{period}");
+    }
+    assert_ne!(again.payment_period(), charge.payment_period(), "a cancelled payment is not asked for again");
+    assert_eq!(ChargeRef::of_payment("sub_1", "2"), None);
+    // A try without a method counts, so that the same message makes no other.
+    let tried = "none.1";
+    let write = world.sub.charge_declined(&charge, tried, &Decline::method_unusable(), world.now).unwrap().unwrap();
+    world.save(write);
+    assert_eq!(world.owed().step(world.sub.owed.as_ref(), None), ChargeStep::Nothing);
+    assert_eq!(world.told.last().map(String::as_str), Some("charge_failed"));
+}
+
+#[test]
+fn who_read_in_between_gives_nothing_up_twice() {
+    let mut world = World::paid(terms(), at("2026-01-31"));
+    world.run_until(at("2026-03-09"), |world| world.decline("stolen_card"));
+    let (before, charge) = (world.sub.clone(), world.owed());
+    world.run_until(at("2026-03-11"), |_| {});
+    let closed = &world.charges[&charge.id];
+    assert_eq!((world.sub.state, closed.state), (State::Lapsed, ChargeState::Failed));
+    assert_eq!(before.advance(Some(closed), world.now), Err(Refused::Busy));
+}
+
+#[test]
 fn the_next_step_of_a_charge_follows_from_what_is_seen() {
     use PaymentStatus as P;
     let mut world = World::paid(terms(), at("2026-01-31"));
@@ -195,6 +226,7 @@ fn free_months_pass_without_the_provider() {
         budget: None,
         stackable: false,
         stopped: false,
+        request: String::new(),
     };
     let person = Person { used: 0, past: Past::Never, segments: &[] };
     let now = at("2026-01-31");
