@@ -1,7 +1,8 @@
 //! Subscriptions from their plans to their end, as far as they go without the provider's news: what comes of a payment is
-//! put here by the same rules that `settle` asks.
+//! put here by the same rules that `settle` asks. `whole` hears the news.
 
 mod promotions;
+mod whole;
 
 use domain::ids::SubscriptionId;
 use domain::payments::Purpose;

@@ -154,10 +154,8 @@ async fn create(app: &App, subscription: &Subscription, charge: &Charge) -> Resu
         Some(customer) if charge.off_session => Payer::Saved(customer),
         Some(customer) => Payer::Saving(customer),
     };
-    let (user, id, key) = (subscription.user, subscription.id.to_string(), charge.provider_key());
-    // The key names the subscription and the period, and the provider is told of each by itself.
-    let period = key.split_once(':').map_or(key.as_str(), |(_, period)| period);
-    let new = NewPeriodPayment { user, subscription: &id, period, amount: charge.amount, payer };
+    let (user, id, period) = (subscription.user, subscription.id.to_string(), charge.payment_period());
+    let new = NewPeriodPayment { user, subscription: &id, period: &period, amount: charge.amount, payer };
     app.gateway.create_for_period(&new).await.map_err(unavailable)
 }
 
