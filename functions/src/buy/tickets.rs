@@ -178,15 +178,16 @@ async fn check_in(
         return Err(Problem::field("/code", "This ticket is for another event."));
     }
     let event = app.recent_event(claims.event).await?;
-    if event.is_none_or(|event| event.status == EventStatus::Cancelled) {
-        return Err(Problem::conflict("event_cancelled", "The event was cancelled."));
-    }
+    let is_cancelled = event.is_none_or(|event| event.status == EventStatus::Cancelled);
     let request = fingerprint(&(gate.user, key));
     for _ in 0..CHECK_IN_TRIES_MAX {
         let order = app.orders.get(claims.buyer, id.order).await?.ok_or_else(Problem::not_found)?;
-        let Some(next) = order.check_in(id.index, &request).map_err(order_problem)? else {
+        let next = match order.check_in(id.index, &request) {
             // This very check-in was written before, and its answer was lost.
-            return Ok(axum::Json(TicketOut::new(&order, id).ok_or_else(Problem::not_found)?));
+            Ok(None) => return Ok(axum::Json(TicketOut::new(&order, id).ok_or_else(Problem::not_found)?)),
+            _ if is_cancelled => return Err(Problem::conflict("event_cancelled", "The event was cancelled.")),
+            Ok(Some(next)) => next,
+            Err(refused) => return Err(order_problem(refused)),
         };
         match app.orders.save(&next).await {
             Ok(()) => {

@@ -173,6 +173,10 @@ impl Order {
     /// Lets the bearer in, once. Nothing is to be written where the same request did so before.
     pub fn check_in(&self, index: SeatIndex, request: &str) -> Result<Option<Self>, Refused> {
         let (_, seat, ticket) = self.ticket(index).ok_or(Refused::NoSuchTicket)?;
+        // What was let in was let in, whatever became of the ticket since.
+        if seat.used_by.as_deref() == Some(request) {
+            return Ok(None);
+        }
         match ticket {
             TicketState::Valid => {
                 let mut next = self.next(self.state);
@@ -180,7 +184,6 @@ impl Order {
                 (seat.ticket, seat.used_by) = (Some(TicketState::Used), Some(request.to_owned()));
                 Ok(Some(next))
             }
-            TicketState::Used if seat.used_by.as_deref() == Some(request) => Ok(None),
             TicketState::Used => Err(Refused::TicketUsed),
             TicketState::Refunding | TicketState::Refunded => Err(Refused::TicketRefunded),
             TicketState::Disputed | TicketState::ChargedBack => Err(Refused::Disputed),
