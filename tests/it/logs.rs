@@ -175,10 +175,14 @@ async fn nothing_secret_is_logged() {
     {
         assert!(said.contains(must), "the log says: {must}\n{said}");
     }
-    let forms = ["eyJ", "whsec_", "sk_test_", "$argon2", "_secret_", "Bearer"];
-    for secret in used.iter().map(String::as_str).chain(forms) {
+    for secret in &used {
         let line = said.lines().find(|line| line.to_lowercase().contains(&secret.to_lowercase()));
         assert!(line.is_none(), "{secret} is in the log: {line:?}");
+    }
+    // How secrets begin. An id may have the same letters, but not the same capitals.
+    for form in ["eyJ", "whsec_", "sk_test_", "$argon2", "_secret_", "Bearer"] {
+        let line = said.lines().find(|line| line.contains(form));
+        assert!(line.is_none(), "{form} is in the log: {line:?}");
     }
 }
 
