@@ -33,8 +33,9 @@ mod world;
 
 pub use explore::{Explored, Extent, Race, explore};
 pub use faults::KINDS;
+pub use gate::Outcome;
 pub use mutants::{MUTANTS, Mutant};
-pub use paths::{PATHS, crash_points, crashes, every_fault};
+pub use paths::{Outcomes, PATHS, crash_points, crashes, every_fault};
 pub use run::{Ground, Report, run_seed};
 pub use shrink::shorten;
 

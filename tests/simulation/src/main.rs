@@ -1,7 +1,8 @@
 //! Runs the simulation for as long as one likes.
 
 use simulation::{
-    Extent, Ground, KINDS, MUTANTS, Mutant, PATHS, Race, Report, crash_points, every_fault, explore, run_seed, shorten,
+    Extent, Ground, KINDS, MUTANTS, Mutant, Outcome, Outcomes, PATHS, Race, Report, crash_points, every_fault, explore,
+    run_seed, shorten,
 };
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -178,20 +179,26 @@ fn mutants(seeds: u64, threads: u64, only: &str) -> bool {
     all_found
 }
 
-/// What fails with a mutant: a seed, or else a path with a fault at one of its calls.
+/// What fails with a mutant: a path by itself, a seed, or else a path with a fault at one of its calls.
 fn hunt(mutant: &'static Mutant, seeds: u64, threads: u64) -> Option<(String, Report)> {
-    let by_seed = hunt_by_seed(mutant, seeds, threads).map(|(seed, report)| (format!("seed {seed}"), report));
-    by_seed.or_else(|| {
-        let ground = Ground::prepare();
-        PATHS.iter().find_map(|path| {
-            let mut found = None;
-            crash_points(&ground, path, Some(mutant), every_fault, |index, outcome, report| {
-                if found.is_none() && !report.wrong.is_empty() {
-                    found = Some((format!("path \"{}\", {outcome:?} at call {index}", path.name), report));
-                }
-            });
-            found
-        })
+    let by_seed = || hunt_by_seed(mutant, seeds, threads).map(|(seed, report)| (format!("seed {seed}"), report));
+    hunt_by_path(mutant, |_, _| &[]).or_else(by_seed).or_else(|| hunt_by_path(mutant, every_fault))
+}
+
+fn hunt_by_path(mutant: &'static Mutant, outcomes: Outcomes) -> Option<(String, Report)> {
+    let ground = Ground::prepare();
+    PATHS.iter().find_map(|path| {
+        let mut found = None;
+        crash_points(&ground, path, Some(mutant), outcomes, |index, outcome, report| {
+            if found.is_none() && !report.wrong.is_empty() {
+                let fault = match outcome {
+                    Outcome::Done => "no fault".to_owned(),
+                    outcome => format!("{outcome:?} at call {index}"),
+                };
+                found = Some((format!("path \"{}\", {fault}", path.name), report));
+            }
+        });
+        found
     })
 }
 

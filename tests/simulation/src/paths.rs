@@ -7,7 +7,7 @@ use crate::mutants::Mutant;
 use crate::people::{Back, Errand, Then, When};
 use crate::run::{Cast, Ground, Report};
 use domain::ids::UserId;
-use domain::seating::words::HOLD_SECONDS;
+use domain::orders::PAYMENT_SECONDS_MIN;
 use serde_json::json;
 
 /// What somebody comes for, and what the house does.
@@ -33,7 +33,8 @@ pub const PATHS: &[Path] = &[
     Path { is_called_off: true, ..path("late payment, event called off", || late(SLOW_CARD)) },
     Path { later: others, ..path("late payment, seat gone", || late(SLOW_CARD)) },
     Path { later: others, ..path("late capture, seat gone", || late(SLOW_CAPTURE)) },
-    Path { later: others, late_skew_seconds: -HOLD_SECONDS, ..path("slow clock, seat gone", begins_late) },
+    // By the slow clock too little of the hold is left, so that its seats are stamped afresh.
+    Path { later: others, late_skew_seconds: -PAYMENT_SECONDS_MIN, ..path("slow clock, seat gone", begins_late) },
     path("dispute lost", || vec![errand(pays_with(DISPUTED_CARD, Back::Keep))]),
     Path { won: true, ..path("dispute won", || vec![errand(pays_with(DISPUTED_CARD, Back::Keep))]) },
     Path { won: true, ..path("dispute against a refund", || vec![errand(pays_with(DISPUTED_CARD, Back::One))]) },
@@ -82,13 +83,16 @@ pub fn others() -> Vec<Errand> {
     vec![Errand { buyer: UserId(0xb1), wish, ..errand(pays(Back::Keep)) }]
 }
 
+/// What is tried of the call at an index.
+pub type Outcomes = fn(&[Called], usize) -> &'static [Outcome];
+
 /// Runs a path with one outcome at each of its calls: every one that `outcomes` gives for the call at an index. Gives
 /// each run to `each`, the calm one first.
 pub fn crash_points(
     ground: &Ground,
     path: &Path,
     mutant: Option<&'static Mutant>,
-    outcomes: fn(&[Called], usize) -> &'static [Outcome],
+    outcomes: Outcomes,
     mut each: impl FnMut(usize, &Outcome, Report),
 ) {
     let (errands, later) = ((path.errands)(), (path.later)());
