@@ -1,5 +1,7 @@
 //! Paying: one payment an order, whatever the card and the provider do.
 
+use domain::orders::PAYMENT_SECONDS_MIN;
+use domain::seating::words::HOLD_SECONDS;
 use sandbox::Status;
 use serde_json::{Value, json};
 use tests::{Payment, Reply, TestApp, id, mask, seat};
@@ -290,6 +292,28 @@ async fn totals_that_no_provider_takes_are_refused_before_anything_is_held() {
     let five: Vec<_> = (1..=5).map(|n| seat("Penny", 1, n)).collect();
     app.buy(&buyer, &cheap, &json!(five)).await;
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_given_a_payment_is_given_it_again_without_its_seats() {
+    let app = TestApp::start().await;
+    let (event, buyer) = (app.on_sale().await, app.buyer());
+    let order = app.hold(&buyer, &event, &seats(1)).await;
+    // Too little is left to pay in: the seats are stamped afresh, which can be refused.
+    app.advance(HOLD_SECONDS - PAYMENT_SECONDS_MIN + 1);
+    let path = format!("/orders/{}/payment", id(&order));
+    let pay = async |key: &str| app.ask("POST", &path).by(&buyer).key(key).send().await;
+    let begun = pay("key").await.expect(201);
+    let blocks = json!({ "seats": [seat("Stalls", 1, 1)], "reason": "view", "forced": true });
+    app.post(&app.admin, &format!("/admin/events/{event}/blocks"), &blocks).await.expect(204);
+    assert_eq!(pay("key").await.expect(201), begun, "the answer was lost, and the request is sent again");
+    pay("another").await.problem(409, "hold_ended");
+    let text = |name: &str| begun[name].as_str().expect("a text").to_owned();
+    let payment = Payment { id: text("payment_id"), client_secret: text("client_secret") };
+    app.confirm(&payment, "pm_card_visa").await;
+    app.settled().await;
+    assert_eq!(app.order(&buyer, id(&order)).await["status"], "lost");
+    assert_eq!(app.finish().await.moved()[payment.id.as_str()], (0, 0), "nothing is taken");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

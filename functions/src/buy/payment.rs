@@ -69,8 +69,12 @@ async fn start_payment(
     if order.total().amount == 0 {
         return settle_free(&app, order).await;
     }
+    let is_repeated = order.pay_request.as_ref() == Some(&request);
     let (order, payment) = ensure_payment(&app, order, &request).await?;
-    keep_seats(&app, &order).await?;
+    // Who was given the payment is given it again, as it is now: without its seats nothing is captured.
+    if !keep_seats(&app, &order).await? && !is_repeated {
+        return Err(order_problem(Refused::HoldEnded));
+    }
     Ok(Created(out(&app, payment).await?))
 }
 
@@ -143,19 +147,19 @@ async fn ensure_payment(app: &App, order: Order, request: &str) -> Result<(Order
     }
 }
 
-/// Stamps the seats with the later end of the hold, where the order was given one.
-async fn keep_seats(app: &App, order: &Order) -> Result<(), Problem> {
+/// Stamps the seats with the later end of the hold, where the order was given one. True unless somebody else has one.
+async fn keep_seats(app: &App, order: &Order) -> Result<bool, Problem> {
     if order.held_before.is_none() {
-        return Ok(());
+        return Ok(true);
     }
     let held = order.held_words();
     for (block, seats) in by_block(order) {
         let indexes: Vec<_> = seats.iter().map(|(_, seat)| seat.index).collect();
         if !app.seats.extend(order.event, &block, &indexes, &held, app.now()).await? {
-            return Err(order_problem(Refused::HoldEnded));
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn out(app: &App, payment: Payment) -> Result<PaymentOut, Problem> {
