@@ -5,9 +5,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use boxoffice::Running;
 use domain::ids::EventId;
-use domain::ledger::{Account, Cause, Entry};
+use domain::ledger::{Account, Cause, ChargeEntry, Entry, Leg};
 use domain::orders::{Order, OrderState, RefundState, TicketState};
 use domain::payments::DisputeState;
+use domain::subscriptions::{Charge, Subscription};
 use sandbox::{Books, DisputeStatus, Status};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,6 +22,9 @@ pub type Item = HashMap<String, AttributeValue>;
 pub struct Audit {
     pub orders: Vec<Order>,
     pub entries: Vec<Entry>,
+    pub subscriptions: Vec<Subscription>,
+    pub charges: Vec<Charge>,
+    pub charge_entries: Vec<ChargeEntry>,
     /// The word of each seat that has one: event and section, row, index in the row.
     pub words: BTreeMap<(String, String, u8), String>,
     pub books: Books,
@@ -86,15 +90,33 @@ impl Audit {
     /// The same of a box office that a test started in its own way.
     pub async fn of(running: &Running) -> Self {
         let client = running.app("settle").expect("the template has it").clients.dynamodb;
-        let orders = scan(&client, "Orders").await.into_iter();
-        let entries = scan(&client, "Ledger").await.into_iter();
-        let words = scan(&client, "Seats").await.into_iter().flat_map(words);
-        Self {
-            orders: orders.map(|item| serde_dynamo::from_item(item).expect("it is an order")).collect(),
-            entries: entries.map(|item| serde_dynamo::from_item(item).expect("it is an entry")).collect(),
-            words: words.collect(),
-            books: running.payments.stripe.books(),
+        let mut tables = HashMap::new();
+        for table in ["Orders", "Ledger", "Seats", "Subscriptions"] {
+            tables.insert(table, scan(&client, table).await);
         }
+        Self::of_items(|table| tables.remove(table).unwrap_or_default(), running.payments.stripe.books())
+    }
+
+    /// What the items of tables say, and the provider's books.
+    pub fn of_items(mut items: impl FnMut(&'static str) -> Vec<Item>, books: Books) -> Self {
+        let (of_charges, of_orders) = items("Ledger").into_iter().partition(|item| item.contains_key("charge"));
+        let mut audit = Self {
+            orders: all(items("Orders")),
+            entries: all(of_orders),
+            subscriptions: Vec::new(),
+            charges: Vec::new(),
+            charge_entries: all(of_charges),
+            words: items("Seats").into_iter().flat_map(words).collect(),
+            books,
+        };
+        for item in items("Subscriptions") {
+            match item["sk"].as_s().map(String::as_str) {
+                Ok(key) if key.starts_with("sub_") => audit.subscriptions.extend(all(vec![item])),
+                Ok(key) if key.starts_with("charge#") => audit.charges.extend(all(vec![item])),
+                _ => {}
+            }
+        }
+        audit
     }
 
     /// Checks that money, tickets, seats and journal agree, for a box office that is at rest.
@@ -110,6 +132,7 @@ impl Audit {
         }
         self.check_disputes();
         self.check_seats();
+        self.check_subscriptions(&moved);
         self.check_intents();
     }
 
@@ -118,10 +141,13 @@ impl Audit {
     #[track_caller]
     fn check_journal(&self) {
         let mut journal: BTreeMap<&str, i64> = BTreeMap::new();
-        for entry in &self.entries {
-            assert_eq!(entry.legs.iter().map(|leg| leg.amount).sum::<i64>(), 0, "{entry:?}");
-            let held = entry.legs.iter().filter(|leg| leg.account == Account::Provider);
-            *journal.entry(entry.currency.code()).or_default() += held.map(|leg| leg.amount).sum::<i64>();
+        let of_orders = self.entries.iter().map(|entry| (entry.currency, &entry.legs));
+        let of_charges = self.charge_entries.iter().map(|entry| (entry.currency, &entry.legs));
+        for (currency, legs) in of_orders.chain(of_charges) {
+            let sum = |legs: &mut dyn Iterator<Item = &Leg>| legs.map(|leg| leg.amount).sum::<i64>();
+            assert_eq!(sum(&mut legs.iter()), 0, "an entry balances: {legs:?}");
+            let held = sum(&mut legs.iter().filter(|leg| leg.account == Account::Provider));
+            *journal.entry(currency.code()).or_default() += held;
         }
         let mut provider: BTreeMap<String, i64> = BTreeMap::new();
         for intent in &self.books.intents {
@@ -236,16 +262,22 @@ impl Audit {
         assert_eq!(sold, tickets, "the seats that are sold are those with a ticket");
     }
 
-    /// Nothing is taken or set aside for an order that does not know of it.
+    /// Nothing is taken or set aside for an order or a charge that does not know of it.
     #[track_caller]
     fn check_intents(&self) {
-        let known: BTreeSet<_> = self.orders.iter().filter_map(|order| order.payment.as_deref()).collect();
+        let of_orders = self.orders.iter().filter_map(|order| order.payment.as_deref());
+        let of_charges = self.charges.iter().filter_map(|charge| charge.intent.as_deref());
+        let known: BTreeSet<_> = of_orders.chain(of_charges).collect();
         for intent in &self.books.intents {
-            let is_an_orders = known.contains(intent.id.as_str());
+            let is_known = known.contains(intent.id.as_str());
             let is_open = matches!(intent.status, Status::RequiresCapture | Status::Succeeded);
-            assert!(is_an_orders || !is_open, "money without an order: {intent:?}");
+            assert!(is_known || !is_open, "money that nobody knows of: {intent:?}");
         }
     }
+}
+
+fn all<T: serde::de::DeserializeOwned>(items: Vec<Item>) -> Vec<T> {
+    items.into_iter().map(|item| serde_dynamo::from_item(item).expect("items have their shape")).collect()
 }
 
 fn section(event: EventId, section: &str) -> String {

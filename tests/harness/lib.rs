@@ -4,6 +4,7 @@
 //! [`Api`] is the HTTP client alone, for tests that start the program itself.
 
 pub mod books;
+mod charges;
 pub mod faults;
 pub mod house;
 pub mod http;

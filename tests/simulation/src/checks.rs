@@ -4,7 +4,7 @@ use crate::gate::Ask;
 use crate::people::Seen;
 use crate::world::World;
 use domain::ids::TicketId;
-use domain::ledger::{Account, Entry};
+use domain::ledger::Account;
 use domain::orders::{Order, OrderState, RefundState, TicketState};
 use domain::payments::DisputeState;
 use domain::seating::words::lapse_mark;
@@ -20,7 +20,7 @@ const RECORDS_MAX: usize = 100_000;
 pub fn check(world: &World, seen: &Seen) -> Vec<String> {
     let mut wrong = world.scandals.clone();
     let orders: Vec<Order> = world.tables.scan("Orders").into_iter().map(item).collect();
-    wrong.extend(audit(world, &orders));
+    wrong.extend(audit(world));
     wrong.extend(check_rest(&orders));
     wrong.extend(check_holds(world));
     wrong.extend(check_history(world));
@@ -33,16 +33,18 @@ pub fn check(world: &World, seen: &Seen) -> Vec<String> {
 }
 
 /// Money, tickets, seats and journal agree with each other and with the provider's books.
-fn audit(world: &World, orders: &[Order]) -> Option<String> {
-    let entries = world.tables.scan("Ledger").into_iter().map(item).collect();
-    let rows = world.tables.scan("Seats").into_iter();
-    let words = rows.flat_map(|row| tests::books::words(sdk_item(row))).collect();
-    let audit = Audit { orders: orders.to_vec(), entries, words, books: world.stripe.books() };
+fn audit(world: &World) -> Option<String> {
+    let audit = books(world);
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| audit.check()));
     checked.err().map(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     })
+}
+
+fn books(world: &World) -> Audit {
+    let items = |table| world.tables.scan(table).into_iter().map(sdk_item).collect();
+    Audit::of_items(items, world.stripe.books())
 }
 
 /// How many orders ended in each state, and what became of refunds and disputes.
@@ -55,14 +57,20 @@ pub fn ends(world: &World) -> BTreeMap<String, usize> {
             *ends.entry(end.to_lowercase()).or_default() += 1;
         }
     }
+    let Audit { subscriptions, charges, .. } = books(world);
+    let subscriptions = subscriptions.iter().map(|subscription| format!("subscription {:?}", subscription.state));
+    let charges = charges.iter().map(|charge| format!("charge {:?} {:?}", charge.kind, charge.state));
+    for end in subscriptions.chain(charges) {
+        *ends.entry(end.to_lowercase()).or_default() += 1;
+    }
     ends
 }
 
 /// Whether the journal says something else than the provider's balance does.
 pub fn books_differ(world: &World) -> bool {
-    let entries = world.tables.scan("Ledger").into_iter().map(item::<Entry>);
-    let legs = entries.flat_map(|entry| entry.legs).filter(|leg| leg.account == Account::Provider);
-    let journal: i64 = legs.map(|leg| leg.amount).sum();
+    let Audit { entries, charge_entries, .. } = books(world);
+    let of_orders = entries.iter().map(|entry| entry.of(Account::Provider));
+    let journal: i64 = of_orders.chain(charge_entries.iter().map(|entry| entry.of(Account::Provider))).sum();
     // What a charge costs is not in the journal, what a dispute costs is.
     let movements = world.stripe.books().movements.into_iter();
     let provider = movements.map(|moved| if moved.kind == "charge" { moved.amount } else { moved.amount - moved.fee });
@@ -201,7 +209,7 @@ fn check_owners<'a>(orders: impl Iterator<Item = &'a Order>) -> Option<String> {
 /// Each effect that was written reached the topic, or lies where a person finds it.
 fn check_effects(world: &World) -> Vec<String> {
     let mut lost = BTreeSet::new();
-    for table in ["Orders", "Catalog"] {
+    for table in ["Orders", "Catalog", "Subscriptions"] {
         for record in
             world.tables.store().stream_records(table, world.begins_at(table), RECORDS_MAX).expect("it can be read")
         {

@@ -13,7 +13,7 @@ const STRANGE_IN: u32 = 12;
 const TROUBLE_IN: u32 = 2;
 
 /// Everything that can go wrong, by the names under which it is counted.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 25] = [
     "refused",
     "reply lost",
     "throttled",
@@ -36,6 +36,7 @@ pub const KINDS: [&str; 24] = [
     "dead letter redriven",
     "dispute decided",
     "time passes",
+    "days pass",
     "sweep",
     "reconciled",
 ];

@@ -27,6 +27,7 @@ mod people;
 mod queues;
 mod run;
 mod shrink;
+mod subscribers;
 mod tables;
 mod wires;
 mod world;

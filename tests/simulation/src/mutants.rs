@@ -26,6 +26,10 @@ enum Cut {
     ConsistentRead(&'static str, &'static str),
     /// The journal's part of a transaction.
     Entry,
+    /// The conditions of a subscription's write: its version, its charges', and that its history is new.
+    Subscription,
+    /// The condition of the one place that a subscriber has.
+    OneSubscription,
     /// The key under which a refund is asked for.
     RefundKey,
     /// The look for a refund that was made before.
@@ -65,6 +69,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant { name: "refunded overwrites what came first", cut: Cut::Order("refunded") },
     Mutant { name: "a dispute overwrites what came first", cut: Cut::Dispute },
     Mutant { name: "money moves without the journal", cut: Cut::Entry },
+    Mutant { name: "a subscription overwrites what came first", cut: Cut::Subscription },
+    Mutant { name: "somebody has two subscriptions", cut: Cut::OneSubscription },
     Mutant { name: "the event is read as it was", cut: Cut::ConsistentRead("GetItem", "Catalog") },
     Mutant { name: "an order is read as it was", cut: Cut::ConsistentRead("GetItem", "Orders") },
     Mutant { name: "a refund is asked for without a key", cut: Cut::RefundKey },
@@ -101,6 +107,16 @@ impl Mutant {
             }),
             Cut::CheckIn => each_put(body, "Orders", |put| {
                 if has_used(put) {
+                    give_up(put);
+                }
+            }),
+            Cut::Subscription => each_put(body, "Subscriptions", |put| {
+                if !is_place(put) {
+                    give_up(put);
+                }
+            }),
+            Cut::OneSubscription => each_put(body, "Subscriptions", |put| {
+                if is_place(put) {
                     give_up(put);
                 }
             }),
@@ -145,6 +161,10 @@ fn each_put(body: &mut Value, table: &str, mut act: impl FnMut(&mut Value)) {
             act(&mut part["Put"]);
         }
     }
+}
+
+fn is_place(put: &Value) -> bool {
+    put.pointer("/Item/sk/S").is_some_and(|key| key == "open")
 }
 
 fn has_used(put: &Value) -> bool {

@@ -6,6 +6,7 @@ use crate::gate::{Kind, Outcome};
 use crate::mutants::Mutant;
 use crate::people::{Back, Errand, Then, When};
 use crate::run::{Cast, Ground, Report};
+use crate::subscribers::{Stays, Subscriber};
 use domain::ids::UserId;
 use domain::orders::PAYMENT_SECONDS_MIN;
 use serde_json::json;
@@ -16,6 +17,8 @@ pub struct Path {
     errands: fn() -> Vec<Errand>,
     /// Who comes when the holds of the first have ended.
     later: fn() -> Vec<Errand>,
+    /// Who subscribes, and the days that pass for them.
+    subscriber: Option<(Subscriber, &'static [i64])>,
     is_called_off: bool,
     /// How issuers decide disputes.
     won: bool,
@@ -24,7 +27,7 @@ pub struct Path {
 }
 
 const fn path(name: &'static str, errands: fn() -> Vec<Errand>) -> Path {
-    Path { name, errands, later: Vec::new, is_called_off: false, won: false, late_skew_seconds: 0 }
+    Path { name, errands, later: Vec::new, subscriber: None, is_called_off: false, won: false, late_skew_seconds: 0 }
 }
 
 /// The ways that an order goes when nothing fails.
@@ -45,7 +48,17 @@ pub const PATHS: &[Path] = &[
     path("buy", || vec![errand(pays(Back::Keep))]),
     path("expire", || vec![errand(Then::Abandon)]),
     path("give up", || vec![errand(Then::Cancel)]),
+    subscribes("subscribe", 0, "pm_card_visa", Stays::Keeps, &[33]),
+    subscribes("subscribe, never paid", 1, "pm_sandbox_saved_insufficient_funds", Stays::Keeps, &[6, 8, 2]),
+    subscribes("subscribe, another card", 1, "pm_card_chargeCustomerFail", Stays::NewCard, &[6]),
+    subscribes("subscribe, cancel at once", 0, "pm_card_visa", Stays::CancelsNow, &[1]),
+    subscribes("subscribe, another plan", 0, "pm_card_visa", Stays::OtherPlan, &[33]),
 ];
+
+const fn subscribes(name: &'static str, plan: usize, card: &'static str, stays: Stays, days: &'static [i64]) -> Path {
+    let subscriber = Subscriber { user: UserId(0x5b), key: "subscribe", plan, card, stays };
+    Path { subscriber: Some((subscriber, days)), ..path(name, Vec::new) }
+}
 
 /// Authorised, and captured at once, when the hold has ended.
 const SLOW_CARD: &str = "pm_sandbox_delay_1200";
@@ -97,8 +110,10 @@ pub fn crash_points(
 ) {
     let (errands, later) = ((path.errands)(), (path.later)());
     let run = |plan| {
-        let Path { is_called_off, won, late_skew_seconds, .. } = *path;
-        let cast = Cast::These { errands: &errands, later: &later, is_called_off, won, late_skew_seconds };
+        let Path { ref subscriber, is_called_off, won, late_skew_seconds, .. } = *path;
+        let (errands, later, subscriber) =
+            (&errands, &later, subscriber.as_ref().map(|(subscriber, days)| (subscriber, *days)));
+        let cast = Cast::These { errands, later, subscriber, is_called_off, won, late_skew_seconds };
         ground.run(cast, 1, Choices::scripted(Vec::new()), plan, mutant)
     };
     let calm = run(Plan::Calm);

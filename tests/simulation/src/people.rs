@@ -94,6 +94,8 @@ pub struct Door {
     pub provider: Provider,
     pub diary: Diary,
     pub event: String,
+    /// One that is paid at once, and one with a trial.
+    pub plans: [String; 2],
     pub publishable_key: String,
 }
 
@@ -148,7 +150,7 @@ impl Door {
         self.gate.pass(Call::new(Kind::Pause, why.to_owned())).await;
     }
 
-    async fn come_late(&self, why: &str) {
+    pub async fn come_late(&self, why: &str) {
         self.gate.pass(Call::new(Kind::Later, why.to_owned())).await;
     }
 
@@ -192,20 +194,24 @@ impl Door {
         }
         let started = self.insist(who, "POST", path, "pay", Value::Null).await;
         let Some(started) = started.filter(|reply| reply.status == 201) else { return };
-        let Some(payment) = started.body["payment_id"].as_str() else { return };
         if when == When::ConfirmsLate {
             self.come_late("looks for the card").await;
         }
-        let form = format!(
-            "client_secret={}&payment_method={card}",
-            started.body["client_secret"].as_str().unwrap_or_default()
-        );
-        // A browser tries again after a lost answer, and after a decline with a better card.
+        self.confirm(&started.body, card).await;
+    }
+
+    /// Confirms a payment or a setup as a browser does: it tries again after a lost answer, and after a decline with a
+    /// better card.
+    pub async fn confirm(&self, started: &Value, card: &str) {
+        let ids = [("payment_intents", &started["payment_id"]), ("setup_intents", &started["setup_id"])];
+        let Some((kind, id)) = ids.into_iter().find_map(|(kind, id)| Some((kind, id.as_str()?))) else { return };
+        let secret = started["client_secret"].as_str().unwrap_or_default();
+        let form = format!("client_secret={secret}&payment_method={card}");
         for form in [form.clone(), form.replace("chargeDeclined", "visa").replace("pm_card_visa_visa", "pm_card_visa")]
         {
             let request = Request::builder()
                 .method(Method::POST)
-                .uri(format!("/v1/payment_intents/{payment}/confirm"))
+                .uri(format!("/v1/{kind}/{id}/confirm"))
                 .header("authorization", format!("Bearer {}", self.publishable_key))
                 .header("content-type", "application/x-www-form-urlencoded");
             let request = request.body(Bytes::from(form)).expect("the request is well formed");

@@ -7,6 +7,7 @@ use crate::faults::{Called, Faults, Plan};
 use crate::gate::Gate;
 use crate::mutants::Mutant;
 use crate::people::{Diary, Door, Errand, admin, errands};
+use crate::subscribers::{DAYS_TO_PASS, Subscriber, subscribers};
 use crate::tables::Tables;
 use crate::world::{Keys, Shared, World};
 use boxoffice::engine::{Place, Store};
@@ -15,8 +16,10 @@ use boxoffice::template::{System, TEMPLATE};
 use domain::seating::words::HOLD_SECONDS;
 use platform::{Clock, Rng};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,6 +43,7 @@ pub struct Ground {
     store: Arc<Store>,
     snapshot: PathBuf,
     event: String,
+    plans: [String; 2],
 }
 
 /// What became of a run.
@@ -66,6 +70,8 @@ pub enum Cast<'a> {
         errands: &'a [Errand],
         /// Who comes when the holds of the first have ended.
         later: &'a [Errand],
+        /// Who subscribes, and the days that pass for them at the end.
+        subscriber: Option<(&'a Subscriber, &'static [i64])>,
         is_called_off: bool,
         /// How issuers decide disputes.
         won: bool,
@@ -92,15 +98,15 @@ impl Ground {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let name = format!("boxoffice-ground-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let snapshot = std::env::temp_dir().join(name);
-        let mut ground = Self { shared, store, snapshot, event: String::new() };
-        ground.event = on_one_thread(ground.stock());
+        let mut ground = Self { shared, store, snapshot, event: String::new(), plans: Default::default() };
+        (ground.event, ground.plans) = on_one_thread(ground.stock());
         let path = ground.snapshot.to_str().expect("the path is plain");
         ground.store.database.vacuum_into(path).expect("there is room for a snapshot");
         ground
     }
 
-    /// Makes what is sold; the event's id.
-    async fn stock(&self) -> String {
+    /// Makes what is sold; the ids of the event and the plans.
+    async fn stock(&self) -> (String, [String; 2]) {
         let mut world = self.world(1, Choices::scripted(Vec::new()), Plan::Calm, None);
         let (tables, gate) = (world.tables.client(), world.gate.clone());
         let create = async {
@@ -109,10 +115,14 @@ impl Ground {
         crate::gate::open(&gate, create).await;
         let diary = Diary::default();
         let door = self.door(&world, &diary);
-        world.person("admin", async move { stock(&door).await });
+        let stocked = Rc::new(RefCell::new(None));
+        let made = stocked.clone();
+        world.person("admin", async move { *made.borrow_mut() = Some(stock(&door).await) });
         go_on(&mut world).await;
-        let last = diary.seen().last.expect("something was made");
-        last.body["id"].as_str().expect("an event has an id").to_owned()
+        // The books have been compared before: what a night misses, the next make up for.
+        world.run_schedule("reconcile");
+        go_on(&mut world).await;
+        stocked.take().expect("something was made")
     }
 
     /// One order of events: some come calmly, and then everything that follows from it meets those who come second, the
@@ -170,6 +180,7 @@ impl Ground {
             provider: world.browser(),
             diary: diary.clone(),
             event: self.event.clone(),
+            plans: self.plans.clone(),
             publishable_key: self.shared.keys.publishable.clone(),
         }
     }
@@ -189,14 +200,25 @@ impl Ground {
 
     async fn play(&self, cast: Cast<'_>, mut world: World<'_>) -> Report {
         let diary = Diary::default();
-        let (first, later, is_called_off) = match cast {
-            Cast::Anybody => (errands(&mut world.choices), Vec::new(), world.choices.once_in(8)),
-            Cast::These { errands, later, is_called_off, won, late_skew_seconds } => {
+        let mut days_to_pass = DAYS_TO_PASS;
+        let (first, later, subscribers, is_called_off) = match cast {
+            Cast::Anybody => {
+                let (errands, subscribers) = (errands(&mut world.choices), subscribers(&mut world.choices));
+                (errands, Vec::new(), subscribers, world.choices.once_in(8))
+            }
+            Cast::These { errands, later, subscriber, is_called_off, won, late_skew_seconds } => {
                 (world.verdict, world.late_skew_seconds) = (Some(won), late_skew_seconds);
-                (errands.to_vec(), later.to_vec(), is_called_off)
+                days_to_pass = subscriber.map_or(DAYS_TO_PASS, |(_, days)| days);
+                let subscribers = subscriber.map(|(subscriber, _)| subscriber.clone());
+                (errands.to_vec(), later.to_vec(), subscribers.into_iter().collect(), is_called_off)
             }
         };
         self.admit(&mut world, &diary, first);
+        for subscriber in subscribers {
+            world.days_to_pass = days_to_pass;
+            let (name, door) = (format!("subscriber {:x}", subscriber.user.0), self.door(&world, &diary));
+            world.person(&name, door.subscribe(subscriber));
+        }
         if is_called_off {
             let door = self.door(&world, &diary);
             world.person("admin", door.call_off());
@@ -276,7 +298,20 @@ async fn rest(world: &mut World<'_>, loses_verdicts: bool) -> Vec<String> {
         }
         wrong.extend(quieten(world).await);
     }
-    // What a healed movement sets off may be healed only a day later.
+    wrong.extend(heal(world).await);
+    for days in world.days_to_pass {
+        world.advance(days * DAY_SECONDS).await;
+        wrong.extend(quieten(world).await);
+    }
+    if crate::checks::must_reconcile(world) {
+        wrong.push("the daily comparison did not heal what nobody was told of".to_owned());
+    }
+    wrong
+}
+
+/// Compares the books night by night. What a healed movement sets off may be healed only a day later.
+async fn heal(world: &mut World<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
     for _ in 0..RECONCILIATIONS_MAX {
         if !crate::checks::must_reconcile(world) {
             break;
@@ -285,9 +320,6 @@ async fn rest(world: &mut World<'_>, loses_verdicts: bool) -> Vec<String> {
         world.advance(DAY_SECONDS).await;
         world.run_schedule("reconcile");
         wrong.extend(quieten(world).await);
-    }
-    if crate::checks::must_reconcile(world) {
-        wrong.push("the daily comparison did not heal what nobody was told of".to_owned());
     }
     wrong
 }
@@ -307,13 +339,16 @@ async fn quieten(world: &mut World<'_>) -> Vec<String> {
         world.advance(ROUND_SECONDS).await;
         world.queues.redrive();
         world.run_schedule("sweep");
+        if world.has_subscribers() {
+            world.run_schedule("renew");
+        }
     }
     let left: Vec<&str> = world.queues.bodies().collect();
     vec![format!("it does not come to rest; left are {left:?}, persons: {}", world.has_persons())]
 }
 
-/// A hall of a dozen seats, and an event in it that is on sale.
-async fn stock(door: &Door) {
+/// A hall of a dozen seats, an event in it that is on sale, and two plans.
+async fn stock(door: &Door) -> (String, [String; 2]) {
     let admin = admin();
     let venue = json!({ "name": "House", "city": "Moscow", "address": "1 Square", "time_zone": "Europe/Moscow" });
     let venue = made(door, "/admin/venues", venue).await;
@@ -344,10 +379,27 @@ async fn stock(door: &Door) {
     let event = made(door, "/admin/events", event).await;
     let publication = format!("/admin/events/{event}/publication");
     door.insist(&admin, "POST", publication, "publish", Value::Null).await;
+    let plan = |name: &str, amount: i64, trial_days: u16| {
+        json!({
+            "name": { "ru": name, "en": name },
+            "price": { "amount": amount, "currency": "RUB" },
+            "billing": "monthly",
+            "trial_days": trial_days,
+            "cancel_refund": "pro_rata",
+            "perks": [{ "kind": "tickets", "a_month": 1 }],
+        })
+    };
+    let friend = made_by(door, "friend", "/admin/plans", plan("Friend", 50_000, 0)).await;
+    let patron = made_by(door, "patron", "/admin/plans", plan("Patron", 90_000, 5)).await;
+    (event, [friend, patron])
 }
 
 async fn made(door: &Door, path: &str, body: Value) -> String {
-    let reply = door.insist(&admin(), "POST", path.to_owned(), path, body).await.expect("nothing fails here");
+    made_by(door, path, path, body).await
+}
+
+async fn made_by(door: &Door, key: &str, path: &str, body: Value) -> String {
+    let reply = door.insist(&admin(), "POST", path.to_owned(), key, body).await.expect("nothing fails here");
     assert_eq!(reply.status, 201, "{:?}", reply.body);
     reply.body["id"].as_str().expect("what was made has an id").to_owned()
 }

@@ -2,6 +2,7 @@
 
 mod actors;
 mod deliver;
+mod strange;
 
 use crate::choices::Choices;
 use crate::explore::Explorer;
@@ -67,6 +68,11 @@ pub struct World<'a> {
     pub is_closed: bool,
     /// Whether those may go on who wait until holds have ended.
     pub is_later: bool,
+    /// Days that pass at the end, one lot after the other; none where nobody subscribes.
+    pub days_to_pass: &'static [i64],
+    /// Days that have passed, and how many of the last of them began with books that differed.
+    days: i64,
+    days_behind: i64,
     rng: Rng,
     /// Signs people's tokens.
     signer: App,
@@ -160,6 +166,9 @@ impl<'a> World<'a> {
             explorer: None,
             is_closed: false,
             is_later: false,
+            days_to_pass: &[],
+            days: 0,
+            days_behind: 0,
             signer: app(ground, "register", &clients, clock, &rng),
             rng,
             clients,
@@ -264,6 +273,18 @@ impl<'a> World<'a> {
             && self.queues.is_empty()
             && self.unread_streams().is_empty()
             && !self.tables.scan("Orders").iter().any(is_due)
+            && !(self.has_subscribers() && self.is_renewal_due())
+    }
+
+    pub fn has_subscribers(&self) -> bool {
+        !self.days_to_pass.is_empty()
+    }
+
+    /// Whether `renew` would find something.
+    fn is_renewal_due(&self) -> bool {
+        let due_at = |item: &Value| item["due_at"]["N"].as_str().and_then(|seconds| seconds.parse::<i64>().ok());
+        let now = self.clock.now().as_second();
+        self.tables.scan("Subscriptions").iter().any(|item| due_at(item).is_some_and(|at| at <= now))
     }
 
     /// Webhooks that were not delivered are never delivered.
@@ -381,74 +402,6 @@ impl<'a> World<'a> {
             }
             (_, outcome) => self.gate.decide(call.id, outcome),
         }
-    }
-
-    async fn strange(&mut self) {
-        const SECONDS: [i64; 5] = [1, 61, 181, 301, 601];
-        match self.choices.below(10) {
-            0 => {
-                self.faults.count("sweep", 1);
-                self.run_schedule("sweep");
-            }
-            1 => {
-                let moved = self.queues.redrive();
-                self.faults.count("dead letter redriven", moved);
-                self.note(|| format!("{moved} dead letters are sent back"));
-            }
-            2 => self.decide_dispute(),
-            // Seldom: it asks for everything there is.
-            3 if self.choices.once_in(8) => {
-                self.faults.count("reconciled", 1);
-                self.run_schedule("reconcile");
-            }
-            4 | 5 => {
-                self.faults.count("time passes", 1);
-                let seconds = SECONDS[self.choices.below(SECONDS.len())];
-                self.advance(seconds).await;
-            }
-            _ => {
-                self.faults.count("time passes", 1);
-                let seconds = SECONDS[self.choices.below(SECONDS.len())];
-                self.turn_clocks(seconds);
-            }
-        }
-    }
-
-    /// An issuer opens a dispute about a captured payment, or decides one.
-    fn decide_dispute(&mut self) {
-        if let Some(payment) = self.disputed_payments().first() {
-            let won = self.choices.below(2) == 1;
-            return self.close_dispute(payment, won);
-        }
-        let captured = self.stripe.books().intents.into_iter().filter(|intent| intent.amount_received > 0);
-        let captured: Vec<String> = captured.map(|intent| intent.id).collect();
-        if !captured.is_empty() {
-            let payment = &captured[self.choices.below(captured.len())];
-            let opened = self.stripe.dispute(payment);
-            self.note(|| format!("the issuer disputes {payment}: {opened:?}"));
-        }
-    }
-
-    /// Decides every dispute that is open; how many there were.
-    pub fn decide_disputes(&mut self) -> usize {
-        let open = self.disputed_payments();
-        for payment in &open {
-            let won = self.verdict.unwrap_or_else(|| self.choices.below(2) == 1);
-            self.close_dispute(payment, won);
-        }
-        open.len()
-    }
-
-    /// Payments with a dispute that is open.
-    fn disputed_payments(&self) -> Vec<String> {
-        let disputes = self.stripe.books().disputes.into_iter();
-        disputes.filter(|dispute| !dispute.status.is_decided()).map(|dispute| dispute.payment_intent).collect()
-    }
-
-    fn close_dispute(&mut self, payment: &str, won: bool) {
-        self.faults.count("dispute decided", 1);
-        let closed = self.stripe.close_dispute(payment, won);
-        self.note(|| format!("the issuer decides {closed:?}; won: {won}"));
     }
 }
 
