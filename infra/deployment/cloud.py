@@ -30,6 +30,7 @@ PROVIDER_EVENTS = [
     "payment_intent.amount_capturable_updated",
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
+    "setup_intent.succeeded",
     "refund.failed",
     "charge.dispute.created",
     "charge.dispute.funds_withdrawn",

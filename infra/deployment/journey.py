@@ -5,7 +5,7 @@ import time
 
 from botocore.exceptions import ClientError
 
-from office import FREE, HELD, PRICE, SOLD, Refused, eventually, send
+from office import FREE, HELD, MONTH_PRICE, MONTH_SECONDS, PRICE, SOLD, Refused, eventually, send
 
 # A payment of two seats.
 TOTAL = 2 * PRICE
@@ -14,8 +14,8 @@ TOTAL = 2 * PRICE
 def run(office, say):
     """Goes through it, saying what was seen; an AssertionError says what was not."""
     steps = [
-        opening, buying, checking_in, giving_back, giving_up, nothing_to_pay, lapsing, calling_off, keeping_books,
-        adding_only, foreign_pages, quiet,
+        opening, buying, checking_in, giving_back, giving_up, nothing_to_pay, subscribing, having_perks, lapsing, renewing,
+        calling_off, keeping_books, adding_only, foreign_pages, quiet,
     ]
     state = {"office": office}
     for step in steps:
@@ -27,7 +27,7 @@ def run(office, say):
 def opening(office, state):
     """an administrator is made by the operator's command, and opens a hall with two events"""
     state["admin"] = office.administrator()
-    hall = office.hall(state["admin"])
+    hall = state["hall"] = office.hall(state["admin"])
     state["event"], state["doomed"] = office.event(state["admin"], hall), office.event(state["admin"], hall)
     state["buyer"] = office.person("buyer")
     listed = office.ask("GET", "/events")["items"]
@@ -96,12 +96,63 @@ def nothing_to_pay(office, state):
     office.seats_become(state["event"], 40, SOLD, "Gift")
 
 
+def subscribing(office, state):
+    """a plan is offered, a code lowers its price; somebody subscribes, pays a month, and saves another card"""
+    admin, friend = state["admin"], office.person("friend")
+    perks = [{"kind": "tickets", "a_month": 1}, {"kind": "hidden_events"}]
+    state["hidden"] = office.event(admin, state["hall"], hidden=True)
+    plan = office.plan(admin, perks=perks, law="ru_consumer")
+    assert plan in {offered["id"] for offered in office.ask("GET", "/plans")}
+    promotion = office.promotion(admin)
+    own = office.subscribe(friend, plan, code=promotion["code"])
+    counted = admin.ask("GET", f"/marketing/promotions/{promotion['id']}")["counted"]
+    assert counted["redemptions"] == 1, counted
+    office.confirm(friend.ask("PUT", f"{own}/payment-method"), "pm_card_mastercard")
+    office.comes_to(friend, own, "has the other card", lambda found: found["payment_method"]["last4"] == "4444")
+    state |= {"friend": friend, "subscription": own}
+
+
+def having_perks(office, state):
+    """the subscriber sees an event that others do not; of two seats their month includes one; given up, it does again"""
+    friend, event = state["friend"], state["event"]
+    hidden = f"/events/{state['hidden']}"
+    office.ask("GET", hidden, expect=404)
+    assert friend.ask("GET", hidden)["hidden"]
+    for row in (5, 6):
+        order = office.hold(friend, event, row)
+        included = [perk["kind"] for perk in order["applied"]["perks"]]
+        assert (order["total"]["amount"], included) == (PRICE, ["included"]), order
+        friend.ask("DELETE", f"/orders/{order['id']}", expect=204)
+
+
+def renewing(office, state):
+    """a month passes: the schedule charges the next to the saved card; cancelled, what is left of it goes back by law"""
+    friend, own = state["friend"], state["subscription"]
+    renewed = office.comes_to(friend, own, "is renewed", lambda found: found["period"]["number"] == 2)
+    assert (renewed["status"], renewed["perks_hold"]) == ("active", True), renewed
+    charges = friend.ask("GET", f"{own}/charges")["items"]
+    paid = [(charge["kind"], charge["status"], charge["amount"]["amount"]) for charge in charges]
+    month = MONTH_PRICE * 9 // 10
+    assert paid == [("renewal", "succeeded", month), ("first", "succeeded", month)], charges
+    quote = friend.ask("GET", f"{own}/cancellation-quote")
+    assert 0 < quote["refund"]["amount"] <= month, quote
+    friend.ask("DELETE", f"{own}?at=now")
+
+    def is_given_back():
+        refunds = friend.ask("GET", f"{own}/charges")["items"][0]["refunds"]
+        return [(refund["status"], refund["amount"]) for refund in refunds] == [("done", quote["refund"])]
+
+    eventually("the rest of the month is given back", is_given_back)
+
+
 def lapsing(office, state):
     """a hold ends unpaid: the schedule finds it, its payment is cancelled, its seats are free"""
     buyer, event = state["buyer"], state["event"]
     order = office.hold(buyer, event, 4)
     payment = office.start_payment(buyer, order)
     office.set_back(buyer, order)
+    # The next step waits for this.
+    office.passes(MONTH_SECONDS, state["friend"], state["subscription"])
     office.becomes(buyer, order, "expired")
     office.seats_become(event, 4, FREE)
     intent = office.at_provider(f"payment_intents/{payment['payment_id']}")
@@ -135,7 +186,6 @@ def calling_off(office, state):
     eventually("the sale is over", is_over, 10)
 
 
-
 def keeping_books(office, state):
     """the journal sums to zero, says what the provider says, and the nightly comparison is written down"""
     net = 0
@@ -157,7 +207,8 @@ def keeping_books(office, state):
 def adding_only(office, _):
     """who may add to the journal may not change it, nor add outside a transaction"""
     key = {"pk": {"S": "x"}, "sk": {"S": "x"}}
-    for role, table in [("BuyRole", "Ledger"), ("SettleRole", "Ledger"), ("ReconcileRole", "Desk")]:
+    of_journal = [(role, "Ledger") for role in ("BuyRole", "SettleRole", "SubscribeRole", "RenewRole")]
+    for role, table in [*of_journal, ("ReconcileRole", "Desk")]:
         tables, name = office.cloud.client_as(role, "dynamodb"), office.cloud.names[table]
         tries = {
             "UpdateItem": lambda: tables.update_item(TableName=name, Key=key),

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import re
 import secrets
 import time
 import urllib.error
@@ -17,8 +18,16 @@ EVENTUALLY_SECONDS_MAX = 100
 LOOK_SECONDS = 0.1
 REQUEST_SECONDS_MAX = 40
 PRICE, FREE, HELD, SOLD = 150_000, 0, 1, 2
+MONTH_PRICE = 30_000
+CONSENT = "300.00 RUB each month from today until I cancel."
 # How far a hold is set back: it ended, and long enough ago that nobody's clock doubts it.
 BACK_SECONDS = 3_600
+DAY_SECONDS = 86_400
+# So far back, whatever month was paid for is over.
+MONTH_SECONDS = 32 * DAY_SECONDS
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+# Writes of one item that lose to others before that is an error.
+WRITE_TRIES_MAX = 10
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -125,7 +134,8 @@ class Office:
         performer = admin.ask("POST", "/admin/performers", {"name": "The Players"}, 201)["id"]
         return layout, performer
 
-    def event(self, admin, hall, published=True):
+    def event(self, admin, hall, **changes):
+        """A published event; `changes` to what it is."""
         layout, performer = hall
         now = datetime.now(timezone.utc).replace(microsecond=0)
         event = admin.ask("POST", "/admin/events", {
@@ -133,15 +143,22 @@ class Office:
             "performer_id": performer,
             "layout_id": layout,
             "layout_version": 1,
-            "starts_at": (now + timedelta(days=92)).isoformat().replace("+00:00", "Z"),
-            "on_sale_from": (now - timedelta(days=1)).isoformat().replace("+00:00", "Z"),
+            "starts_at": text_of(now + timedelta(days=92)),
+            "on_sale_from": text_of(now - timedelta(days=1)),
             "currency": "RUB",
             "prices": {"stalls": PRICE, "gift": 0},
             "refund_policy": {"statute": "ru_performing_arts"},
-        }, 201)["id"]
-        if published:
-            admin.ask("POST", f"/admin/events/{event}/publication")
+        } | changes, 201)["id"]
+        admin.ask("POST", f"/admin/events/{event}/publication")
         return event
+
+    def plan(self, admin, **changes):
+        """A monthly plan; `changes` to its terms."""
+        return admin.ask("POST", "/admin/plans", plan_terms(**changes), 201)["id"]
+
+    def promotion(self, admin, **changes):
+        """A code that lowers three payments by a tenth, for everybody, once."""
+        return admin.ask("POST", "/marketing/promotions", promotion_terms(**changes), 201)
 
     # What a buyer does.
 
@@ -153,10 +170,12 @@ class Office:
         return buyer.ask("POST", f"/orders/{order['id']}/payment", expect=201)
 
     def confirm(self, payment, card="pm_card_visa"):
-        """What a buyer's browser does at the provider, with the publishable key alone."""
+        """What a buyer's browser does at the provider, with the publishable key alone: a payment, or a card to be saved."""
         key = base64.b64encode(f"{payment['publishable_key']}:".encode()).decode()
         form = {"client_secret": payment["client_secret"], "payment_method": card}
-        url = f"{payment['api_base']}/v1/payment_intents/{payment['payment_id']}/confirm"
+        paid, saved = payment.get("payment_id"), payment.get("setup_id")
+        what = f"payment_intents/{paid}" if paid else f"setup_intents/{saved}"
+        url = f"{payment['api_base']}/v1/{what}/confirm"
         status, answer, _ = send("POST", url, headers={"authorization": f"Basic {key}"}, form=form)
         if status != 200:
             raise Refused("the provider's confirmation", status, answer)
@@ -174,6 +193,29 @@ class Office:
         payment = self.start_payment(buyer, order)
         self.confirm(payment)
         return self.becomes(buyer, order, "paid") | {"payment_id": payment["payment_id"]}
+
+    # What a subscriber does.
+
+    def begin(self, person, plan, **more):
+        """A subscription that waits for its payment, or for a card."""
+        body = {"plan_id": plan, "time_zone": "Europe/Moscow", "consent_text": CONSENT} | more
+        return person.ask("POST", "/subscriptions", body, 201)
+
+    def subscribe(self, person, plan, card="pm_card_visa", status="active", **more):
+        """Begins one with this card; its path, once it has this status."""
+        begun = self.begin(person, plan, **more)
+        self.confirm(begun["payment"], card)
+        path = f"/subscriptions/{begun['id']}"
+        self.comes_to(person, path, f"is {status}", lambda found: found["status"] == status)
+        return path
+
+    def comes_to(self, person, path, what, holds, seconds=EVENTUALLY_SECONDS_MAX):
+        """Waits until this holds of what is there, and returns that."""
+        def look():
+            found = person.ask("GET", path)
+            return found if holds(found) else None
+
+        return eventually(f"{path} {what}", look, seconds)
 
     def seats(self, event, row, section="Stalls", count=2):
         """What the map says of the first seats of a row."""
@@ -219,6 +261,79 @@ class Office:
                         ExpressionAttributeNames={"#i": index},
                         ExpressionAttributeValues={":w": {"S": old + word["S"][len(mark):]}},
                     )
+
+
+    def passes(self, seconds, person, path):
+        """For a subscription and its charges so much time passes: each instant in them is so much earlier."""
+        name = path.split("/")[2]
+        charges = [item for item in self.items("Subscriptions") if item["pk"]["S"] == name]
+        for item in [*charges, {"pk": {"S": person.id}, "sk": {"S": name}}]:
+            if item["sk"]["S"].startswith(("charge#", "sub_")):
+                self.set_item_back({"pk": item["pk"], "sk": item["sk"]}, seconds)
+
+    def set_item_back(self, key, seconds):
+        table = self.cloud.names["Subscriptions"]
+        for _ in range(WRITE_TRIES_MAX):
+            item = self.tables.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+            # What is set off has happened, whenever that was.
+            earlier = {name: value if name == "effects" else set_back(value, seconds) for name, value in item.items()}
+            if "due_at" in item:
+                earlier["due_at"] = {"N": str(int(item["due_at"]["N"]) - seconds)}
+            try:
+                self.tables.put_item(
+                    TableName=table, Item=earlier, ConditionExpression="v = :v", ExpressionAttributeValues={":v": item["v"]},
+                )
+                return
+            except self.tables.exceptions.ConditionalCheckFailedException:
+                continue
+        raise AssertionError(f"others write {key} again and again")
+
+    def kept(self, person, path):
+        """All items of a subscription, by their keys."""
+        name = path.split("/")[2]
+        own = [item for item in self.items("Subscriptions") if name in (item["pk"]["S"], item["sk"]["S"])]
+        return {(item["pk"]["S"], item["sk"]["S"]): item for item in own}
+
+
+def plan_terms(**changes):
+    return {
+        "name": {"ru": "Друг", "en": "Friend"},
+        "price": {"amount": MONTH_PRICE, "currency": "RUB"},
+        "billing": "monthly",
+        "perks": [{"kind": "tickets", "a_month": 50}, {"kind": "hidden_events"}],
+        "cancel_refund": "none",
+    } | changes
+
+
+def promotion_terms(**changes):
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    return {
+        "name": {"ru": "Весна", "en": "Spring"},
+        "code": f"SPRING{secrets.token_hex(4)}",
+        "gift": {"percent": 1_000},
+        "periods": 3,
+        "from": text_of(now - timedelta(days=1)),
+        "until": text_of(now + timedelta(days=30)),
+        "audience": "everyone",
+    } | changes
+
+
+def set_back(value, seconds):
+    """An attribute's value with each instant in it so much earlier."""
+    [(kind, inner)] = value.items()
+    match kind:
+        case "M":
+            return {kind: {name: set_back(one, seconds) for name, one in inner.items()}}
+        case "L":
+            return {kind: [set_back(one, seconds) for one in inner]}
+        case "S" if INSTANT.fullmatch(inner):
+            return {kind: text_of(datetime.fromisoformat(inner) - timedelta(seconds=seconds))}
+    return value
+
+
+def text_of(instant):
+    """An instant as items have it."""
+    return instant.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def lapse_mark(second):

@@ -78,6 +78,7 @@ struct Assumed {
     sign_ups_of_an_order: f64,
     holds_given_up_of_an_order: f64,
     refunds_of_an_order: f64,
+    renewals_of_an_order: f64,
     dynamodb_call_ms: f64,
     provider_call_ms: f64,
     log_bytes_of_an_invocation: f64,

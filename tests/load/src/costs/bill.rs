@@ -84,18 +84,23 @@ pub fn month(book: &Book, price: &Region, walk: &Walk, template: &str, tickets: 
         (&walk.given_up, orders * habits.holds_given_up_of_an_order),
         (&walk.refund, orders * habits.refunds_of_an_order),
         (&walk.sweep, MINUTES),
+        (&walk.renew, MINUTES),
         (&walk.night, NIGHTS),
     ] {
         used += way.times(times);
     }
     let maps = walk.map.times(visitors * habits.maps_of_a_visitor);
+    let renewals = walk.renewal.times(orders * habits.renewals_of_an_order);
     let standing = Standing::of(template);
     let kept_gb = orders * habits.item_bytes_kept_of_an_order / GB;
     let receives = standing.queues * habits.empty_receives_of_a_queue_a_minute * MINUTES;
-    let logged = (used.all_invocations() + maps.all_invocations()) * habits.log_bytes_of_an_invocation / GB;
+    let logged = [&used, &maps, &renewals].map(Counts::all_invocations).iter().sum::<f64>()
+        * habits.log_bytes_of_an_invocation
+        / GB;
     let metrics = if tickets == 0 { 0.0 } else { habits.custom_metrics };
     Bill(vec![
         ("seat maps: API, Lambda, tables", in_all(book, price, &maps)),
+        ("subscriptions that renew: API, Lambda, tables, SQS, SNS", in_all(book, price, &renewals)),
         ("API Gateway", used.requests / MILLION * price.http_api_million_requests),
         ("Lambda", lambda(book, price, &used)),
         ("DynamoDB, reads and writes", units(price, &used)),
@@ -105,9 +110,10 @@ pub fn month(book: &Book, price: &Region, walk: &Walk, template: &str, tickets: 
         ),
         (
             "SQS, SNS, Scheduler",
-            (used.messages * REQUESTS_OF_A_MESSAGE + receives) / MILLION * price.sqs_million_requests
-                + used.published / MILLION * price.sns_million_publishes
-                + (MINUTES + NIGHTS) / MILLION * price.scheduler_million_runs,
+            messages(price, &used)
+                + receives / MILLION * price.sqs_million_requests
+                // Sweep and renew each minute.
+                + (2.0 * MINUTES + NIGHTS) / MILLION * price.scheduler_million_runs,
         ),
         ("logs", logged * (price.logs_gb_taken + price.logs_gb_month)),
         ("metrics of our own", metrics * price.metric_month),
@@ -126,7 +132,13 @@ fn in_all(book: &Book, price: &Region, used: &Counts) -> f64 {
     used.requests / MILLION * price.http_api_million_requests
         + lambda(book, price, used)
         + units(price, used)
+        + messages(price, used)
         + used.requests * book.assumed.reply_bytes_of_a_request / GB * price.internet_gb
+}
+
+fn messages(price: &Region, used: &Counts) -> f64 {
+    used.messages * REQUESTS_OF_A_MESSAGE / MILLION * price.sqs_million_requests
+        + used.published / MILLION * price.sns_million_publishes
 }
 
 fn units(price: &Region, used: &Counts) -> f64 {

@@ -66,6 +66,8 @@ impl Sub for Counts {
     type Output = Self;
     fn sub(mut self, other: Self) -> Self {
         self += other.times(-1.0);
+        // What was not invoked in between is not spoken of.
+        self.invocations.retain(|_, count| *count != 0.0);
         self
     }
 }

@@ -5,7 +5,7 @@ use boxoffice::Options;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
-use tests::{Fault, Provider, TestApp, User, id, seat};
+use tests::{Fault, Payment, Provider, TestApp, User, id, seat};
 
 /// The hall of the demo with 20,000 places.
 const ARENA: &str = include_str!("../../../../infra/demo/arena.json");
@@ -14,6 +14,10 @@ const PASSWORD: &str = "correct horse battery";
 const HOLD_SECONDS: i64 = 700;
 /// How often each way is gone, since messages do not come in the same batches each time.
 const TIMES: usize = 8;
+/// A year of renewals, of which a subscription's month is one in twelve; the weeks in which all of them come.
+const MONTHS: f64 = 12.0;
+const WEEKS: usize = 53;
+const WEEK_SECONDS: i64 = 7 * 24 * 3_600;
 
 /// What one of each takes.
 #[derive(Default)]
@@ -33,34 +37,28 @@ pub struct Walk {
     pub refund: Counts,
     /// A run of the sweeper that finds nothing.
     pub sweep: Counts,
+    /// A run that finds no subscription that is due.
+    pub renew: Counts,
+    /// A month of a subscription: its notice, its renewal, the payment with the saved card, its revenue; but for the looks at
+    /// what is due.
+    pub renewal: Counts,
     /// A night's comparison of a day without sales.
     pub night: Counts,
 }
 
 impl Walk {
     pub async fn take() -> Self {
-        let counted = Counted::default();
-        let provider = Provider::default();
-        let calls = counted.clone();
-        provider.set(move || {
-            calls.add(Counts { provider_calls: 1.0, ..Counts::default() });
-            Fault::None
-        });
-        let options = Options {
-            meter: true,
-            schedules: false,
-            code: Arc::new(counted.clone()),
-            wires: provider.wires(),
-            ..tests::options()
-        };
-        let people = People { app: TestApp::start_with(options).await, counted };
-        let walk = people.walk().await;
+        let people = People::start().await;
+        let mut walk = people.walk().await;
         people.app.finish().await;
+        // In a box office of its own, since a year passes and the audit above knows no charges.
+        let subscribers = People::start().await;
+        walk.renewal = subscribers.renewal(&walk.renew).await;
         walk
     }
 
     /// All ways, by name.
-    fn ways(&self) -> [(&'static str, &Counts); 9] {
+    fn ways(&self) -> [(&'static str, &Counts); 11] {
         [
             ("look at the events, at one, and at its hall", &self.look),
             ("map of 20,000 seats, read anew", &self.map),
@@ -69,7 +67,9 @@ impl Walk {
             ("two tickets checked in", &self.check_in),
             ("hold of two seats that ends", &self.given_up),
             ("refund of a whole order", &self.refund),
+            ("month of a subscription: notice, renewal, payment, revenue", &self.renewal),
             ("sweep that finds nothing", &self.sweep),
+            ("renew that finds nothing", &self.renew),
             ("reconcile of a day without sales", &self.night),
         ]
     }
@@ -104,6 +104,24 @@ struct People {
 }
 
 impl People {
+    async fn start() -> Self {
+        let counted = Counted::default();
+        let provider = Provider::default();
+        let calls = counted.clone();
+        provider.set(move || {
+            calls.add(Counts { provider_calls: 1.0, ..Counts::default() });
+            Fault::None
+        });
+        let options = Options {
+            meter: true,
+            schedules: false,
+            code: Arc::new(counted.clone()),
+            wires: provider.wires(),
+            ..tests::options()
+        };
+        Self { app: TestApp::start_with(options).await, counted }
+    }
+
     async fn walk(&self) -> Walk {
         let app = &self.app;
         let event = app.on_sale().await;
@@ -128,8 +146,9 @@ impl People {
             let seats = json!([seat("Side", 1, 1), seat("Side", 1, 2)]);
             walk.given_up += self.counts_of(self.give_up(&buyer, &event, &seats)).await;
             walk.sweep += self.counts_of(app.sweep()).await;
+            walk.renew += self.counts_of(self.run("renew")).await;
         }
-        walk.night = self.counts_of(async { app.running.run_schedule("reconcile").await.expect("it runs") }).await;
+        walk.night = self.counts_of(self.run("reconcile")).await;
         for (counts, times) in [
             (&mut walk.look, TIMES),
             (&mut walk.map, TIMES),
@@ -137,6 +156,7 @@ impl People {
             (&mut walk.order, TIMES),
             (&mut walk.given_up, TIMES),
             (&mut walk.sweep, TIMES),
+            (&mut walk.renew, TIMES),
             (&mut walk.check_in, TIMES / 2),
             (&mut walk.refund, TIMES / 2),
         ] {
@@ -145,6 +165,38 @@ impl People {
         // The sweeper that ended the holds comes whether there are any or not.
         walk.given_up = walk.given_up - walk.sweep.clone();
         walk
+    }
+
+    /// A month of a subscription, from a year of one. `idle` is what a run takes that finds nothing.
+    async fn renewal(&self, idle: &Counts) -> Counts {
+        self.subscribe(&self.app.buyer()).await;
+        let mut year = Counts::default();
+        for _ in 0..WEEKS {
+            self.app.advance(WEEK_SECONDS);
+            year += self.counts_of(self.run("renew")).await;
+        }
+        (year - idle.times(WEEKS as f64)).times(1.0 / MONTHS)
+    }
+
+    async fn run(&self, schedule: &str) {
+        self.app.running.run_schedule(schedule).await.expect("it runs");
+    }
+
+    /// Somebody has paid for the first month, with a card that is saved.
+    async fn subscribe(&self, buyer: &User) {
+        let terms = json!({
+            "name": { "ru": "Друг", "en": "Friend" },
+            "price": { "amount": 1_000, "currency": "EUR" },
+            "billing": "monthly",
+            "notice_days": 3,
+        });
+        let plan = self.app.post(&self.app.admin, "/admin/plans", &terms).await.expect(201);
+        let body = json!({ "plan_id": id(&plan), "time_zone": "Europe/Berlin", "consent_text": "10 EUR each month" });
+        let begun = self.app.post(buyer, "/subscriptions", &body).await.expect(201);
+        let payment = |name: &str| begun["payment"][name].as_str().expect("it is to be paid").to_owned();
+        let payment = Payment { id: payment("payment_id"), client_secret: payment("client_secret") };
+        self.app.confirm(&payment, "pm_card_visa").await.expect(200);
+        self.app.settled().await;
     }
 
     /// What this takes, with everything that it sets off.
