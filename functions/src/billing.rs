@@ -2,19 +2,20 @@
 //! it is done, one write or one call at a time. The payment is created unconfirmed, its id is saved, and only then is it
 //! confirmed; so whoever comes twice, late or after a crash finds the one payment of a period, and looks at it first.
 
+mod back;
+
+pub use back::{disputed, refund_changed};
+
 use crate::facts;
-use domain::ids::{RefundId, UserId};
-use domain::payments::{
-    Decline, Payment, PaymentStatus, ProviderRefund, ProviderRefundStatus, Purpose, SavedMethod, SetupStatus,
-};
+use domain::ids::UserId;
+use domain::payments::{Decline, Payment, PaymentStatus, Purpose, SavedMethod, SetupStatus};
+use domain::subscriptions::periods::NoSuchDate;
 use domain::subscriptions::{
-    Charge, ChargeKind, ChargeRef, ChargeRefund, ChargeRefundState, ChargeState, ChargeStep, Method, Refused, Seen,
-    Subscription, dunning,
+    CardUse, Charge, ChargeKind, ChargeRef, ChargeState, ChargeStep, Method, Refused, Seen, Subscription, dunning,
 };
 use platform::App;
-use platform::payments::{Attempt, GatewayError, NewPeriodPayment, NewRefund, Payer};
+use platform::payments::{Attempt, GatewayError, NewPeriodPayment, Payer};
 use platform::store::StoreError;
-use platform::telemetry;
 
 /// Steps that one drive takes; the longest way, a try that needs a payment first, has four, and each lost write one more.
 const STEPS_MAX: usize = 12;
@@ -31,6 +32,12 @@ pub enum BillingError {
     Refused(#[from] Refused),
     #[error("the charge does not come to rest")]
     Restless,
+}
+
+impl From<NoSuchDate> for BillingError {
+    fn from(error: NoSuchDate) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 impl From<BillingError> for crate::Error {
@@ -168,7 +175,7 @@ async fn take(app: &App, look: &Look, step: ChargeStep, tried: Option<String>) -
             tracing::warn!(charge = %charge.id, captured, "a charge that was given up was paid; it goes back");
             Ok(Some(Done::default()))
         }
-        ChargeStep::Refund(id) => refund(app, charge, id).await,
+        ChargeStep::Refund(id) => back::refund(app, charge, id).await,
     }
 }
 
@@ -239,14 +246,27 @@ async fn declined(
 
 async fn paid(app: &App, look: &Look) -> Result<Option<Done>, BillingError> {
     let Look { subscription, charge, payment } = look;
-    let method = match payment.as_ref().and_then(|payment| payment.method.as_deref()) {
-        Some(method) if is_news(subscription, charge, method) => app.gateway.method(method).await?.and_then(saved),
+    let found = match payment.as_ref().and_then(|payment| payment.method.as_deref()) {
+        Some(method) if is_news(subscription, charge, method) => app.gateway.method(method).await?,
         _ => None,
     };
-    let write = subscription.charge_paid(charge, method, app.now())?;
+    let card = card_use(app, subscription, found.as_ref()).await?;
+    let write = subscription.charge_paid_by(charge, found.and_then(saved), card.as_ref(), app.now())?;
     facts::save_subscription(app, Some(subscription), write).await?;
     tracing::info!(charge = %charge.id, amount = charge.amount.amount, "charge paid");
     Ok(Some(Done::default()))
+}
+
+/// What was used before with the card that a subscription begins with; none where it had begun, or it is no card.
+async fn card_use(
+    app: &App,
+    subscription: &Subscription,
+    found: Option<&SavedMethod>,
+) -> Result<Option<CardUse>, StoreError> {
+    let fingerprint = found.and_then(|found| found.fingerprint.as_deref());
+    let Some(fingerprint) = fingerprint.filter(|_| subscription.started_at.is_none()) else { return Ok(None) };
+    let promotions: Vec<_> = subscription.promotions.iter().map(|granted| granted.promotion).collect();
+    app.offers.card_use(fingerprint, &promotions).await.map(Some)
 }
 
 /// Whether what a charge was paid with is worth a call: it may be new, or a card that its bank has renewed by itself.
@@ -257,48 +277,8 @@ fn is_news(subscription: &Subscription, charge: &Charge, method: &str) -> bool {
 
 /// A method as a subscription keeps it; none where the provider does not keep it for its customer.
 fn saved(found: SavedMethod) -> Option<Method> {
-    let SavedMethod { id, customer, brand, last4, exp_month, exp_year } = found;
-    Some(Method { customer: customer?, id, brand, last4, exp_year, exp_month, fingerprint: None })
-}
-
-/// Moves the money of a stored decision, and writes that it is done, or that it was not to be done.
-async fn refund(app: &App, charge: &Charge, id: RefundId) -> Result<Option<Done>, BillingError> {
-    let refund = charge.refunds.iter().find(|refund| refund.id == id).expect("the step names a refund of this charge");
-    let made = match move_back(app, charge, refund).await {
-        Ok(made) => made.status != ProviderRefundStatus::Failed,
-        Err(GatewayError::Refused(cause)) => {
-            tracing::warn!(charge = %charge.id, refund = %id, cause, "the refund was refused");
-            false
-        }
-        Err(error) => return Err(error.into()),
-    };
-    write_refund(app, charge, id, made).await?;
-    Ok(Some(Done::default()))
-}
-
-async fn move_back(app: &App, charge: &Charge, refund: &ChargeRefund) -> Result<ProviderRefund, GatewayError> {
-    let (subscription, period) = (charge.id.subscription.to_string(), charge.payment_period());
-    let purpose = Purpose::Subscription { user: charge.user, subscription, period };
-    let no_payment = || GatewayError::Refused("a charge without a payment has nothing to give back".into());
-    let payment = charge.intent.as_deref().ok_or_else(no_payment)?;
-    let amount = domain::money::Money::new(refund.amount, charge.amount.currency);
-    app.gateway.refund(&NewRefund { payment, key: &refund.provider_key(), amount, purpose: &purpose }).await
-}
-
-/// Writes how a refund ended at the provider; nothing where that is known.
-async fn write_refund(app: &App, charge: &Charge, id: RefundId, is_done: bool) -> Result<(), BillingError> {
-    let now = app.now();
-    if is_done {
-        let Some((next, entry)) = charge.refund_done(id, now).map_err(Refused::from)? else { return Ok(()) };
-        facts::save_charge(app, next, Some(entry)).await?;
-        tracing::info!(charge = %charge.id, refund = %id, "refund done");
-        return Ok(());
-    }
-    let Some((next, entry)) = charge.refund_failed(id, now).map_err(Refused::from)? else { return Ok(()) };
-    facts::save_charge(app, next, entry).await?;
-    telemetry::count(now, &[("RefundsFailed", 1)], None);
-    tracing::error!(charge = %charge.id, refund = %id, "a refund of a charge failed at the provider");
-    Ok(())
+    let SavedMethod { id, customer, brand, last4, exp_month, exp_year, fingerprint } = found;
+    Some(Method { customer: customer?, id, brand, last4, exp_year, exp_month, fingerprint })
 }
 
 /// The charge that a payment is for, and whose it is; none where it is an order's.
@@ -325,36 +305,6 @@ pub async fn payment_changed(app: &App, payment: Payment) -> Result<(), BillingE
     Ok(())
 }
 
-/// A refund that the provider took may still fail days later; one that we hold for failed may stand.
-pub async fn refund_changed(app: &App, payment: &str, key: &str) -> Result<(), BillingError> {
-    let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
-    let Some((user, id)) = charge_of(&fetched) else { return Ok(()) };
-    for _ in 0..WRITE_TRIES_MAX {
-        let Some(charge) = app.subscriptions.charge(id).await? else { return Ok(()) };
-        // Only its last try counts: those before it have failed, and were written so.
-        let Some(refund) = charge.refunds.iter().find(|refund| refund.provider_key() == key) else { return Ok(()) };
-        if refund.state == ChargeRefundState::Requested {
-            return drive(app, user, id, Some(fetched)).await.map(drop);
-        }
-        let Some(there) = app.gateway.find_refund(payment, key).await? else { return Ok(()) };
-        let has_failed = there.status == ProviderRefundStatus::Failed;
-        if has_failed == (refund.state == ChargeRefundState::Failed) {
-            return Ok(());
-        }
-        let written = if has_failed {
-            write_refund(app, &charge, refund.id, false).await
-        } else {
-            tracing::error!(charge = %id, refund = %refund.id, "a refund that failed here stands at the provider");
-            return Ok(());
-        };
-        match written {
-            Err(BillingError::Store(StoreError::Conflict)) => {}
-            written => return written,
-        }
-    }
-    Err(BillingError::Store(StoreError::Throttled(format!("the charge {id} is written too often"))))
-}
-
 /// A method was saved by itself: it begins a subscription whose first period is free, or takes the place of another, which is
 /// forgotten then.
 pub async fn setup_changed(app: &App, id: &str) -> Result<(), BillingError> {
@@ -368,8 +318,10 @@ pub async fn setup_changed(app: &App, id: &str) -> Result<(), BillingError> {
         if is_known || before.replaced.as_ref() == Some(&method) {
             return forget(app, before.replaced.as_deref()).await;
         }
-        let Some(found) = app.gateway.method(&method).await?.and_then(saved) else { return Ok(()) };
-        let mut write = match before.method_saved(found, app.now()) {
+        let found = app.gateway.method(&method).await?;
+        let card = card_use(app, &before, found.as_ref()).await?;
+        let Some(found) = found.and_then(saved) else { return Ok(()) };
+        let mut write = match before.method_saved_by(found, card.as_ref(), app.now()) {
             Ok(write) => write,
             Err(Refused::Over) => return forget(app, Some(&method)).await,
             // A try with the old one is under way: its end is written first.

@@ -37,11 +37,8 @@ pub async fn save_subscription(
         charge.effects = traced(std::mem::take(&mut charge.effects));
     }
     app.subscriptions.save(before, &write, &app.ledger).await?;
-    for effect in &write.subscription.effects {
-        if let What::Subscription(SubscriptionEffect { what, .. }) = &effect.what {
-            subscription_news(app, what);
-        }
-    }
+    news_of(&write.subscription.effects).for_each(|news| subscription_news(app, news));
+    write.charges.iter().for_each(|charge| charge_news(app, charge));
     write.entries.iter().for_each(|entry| charge_booked(app, entry));
     Ok(write.subscription)
 }
@@ -50,6 +47,7 @@ pub async fn save_subscription(
 pub async fn save_charge(app: &App, next: Charge, entry: Option<ChargeEntry>) -> Result<Charge, StoreError> {
     let next = Charge { effects: traced(next.effects), ..next };
     app.subscriptions.save_charge(&next, entry.as_ref(), &app.ledger).await?;
+    charge_news(app, &next);
     if let Some(entry) = &entry {
         charge_booked(app, entry);
     }
@@ -100,8 +98,29 @@ fn set_off(app: &App, order: &Order, what: &What) {
     }
 }
 
+fn news_of(effects: &[Effect]) -> impl Iterator<Item = &SubscriptionNews> {
+    effects.iter().filter_map(|effect| match &effect.what {
+        What::Subscription(SubscriptionEffect { what, .. }) => Some(what),
+        _ => None,
+    })
+}
+
+/// What a charge tells of by itself.
+fn charge_news(app: &App, charge: &Charge) {
+    for news in news_of(&charge.effects) {
+        let SubscriptionNews::RefundFailed { refund, .. } = news else { continue };
+        // What gave way to the payer's bank needs nobody.
+        if !charge.refund(*refund).expect("an effect names a refund of its charge").gave_way {
+            count(app, &[("RefundsFailed", 1)], None);
+        }
+    }
+}
+
 fn subscription_news(app: &App, news: &SubscriptionNews) {
     let name = match news {
+        SubscriptionNews::Disputed { state, .. } => {
+            return count(app, &[("Disputes", 1)], Some(("State", name_of(*state))));
+        }
         SubscriptionNews::Started { .. } => "SubscriptionsStarted",
         SubscriptionNews::ChargeFailed { .. } => "ChargesDeclined",
         SubscriptionNews::Lapsed => "SubscriptionsLapsed",
@@ -141,7 +160,11 @@ fn charge_booked(app: &App, entry: &ChargeEntry) {
         ChargeCause::SubscriptionCharge | ChargeCause::UnadoptedCharge => ("Captures", "CapturedMinorUnits", moved),
         ChargeCause::ChargeRefund { .. } => ("Refunds", "RefundedMinorUnits", -moved),
         ChargeCause::ChargeRefundReversed { .. } => ("RefundsReversed", "RefundedMinorUnits", -moved),
-        ChargeCause::Recognised { .. } => return,
+        ChargeCause::Recognised { .. }
+        | ChargeCause::DisputeWithdrawn { .. }
+        | ChargeCause::DisputeReinstated { .. }
+        | ChargeCause::DisputeLost { .. }
+        | ChargeCause::DisputeLossReversed { .. } => return,
     };
     moved_money(app, counted, name, Money::new(amount, entry.currency));
 }

@@ -9,6 +9,7 @@ mod facts;
 mod failure;
 mod marketing;
 mod payment_webhook;
+mod provider;
 mod reconcile;
 mod refund;
 mod register;

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::commands::Command;
 use domain::ledger::{Account, Entry};
 use domain::orders::{Order, refund_of_key};
-use domain::payments::{Movement, ProviderRefundStatus};
+use domain::payments::{Movement, ProviderDispute, ProviderRefundStatus};
 use domain::reconcile::{
     AWAITED_MAX, Awaited, Compared, Day, Difference, FINDINGS_KEPT_MAX, Finding, Flow, Line, MARGIN_SECONDS, Owner,
     Report, Thing, booked, compare, counted, differ, flows_of_dispute, flows_of_refund, is_untold_loss, moved,
@@ -92,7 +92,7 @@ fn days_to_do(last: Date, reports: &BTreeMap<Date, Report>) -> impl Iterator<Ite
 /// What earlier runs have left to be looked at again, and whose it is.
 fn awaited(reports: &BTreeMap<Date, Report>) -> BTreeMap<Thing, Owner> {
     let all = reports.values().flat_map(|report| &report.awaiting);
-    all.map(|awaited| (Thing::Refund(awaited.key.clone()), awaited.owner)).collect()
+    all.map(|awaited| (awaited.thing(), awaited.owner)).collect()
 }
 
 async fn movements(app: &App, from: Timestamp, to: Timestamp) -> Result<Vec<Movement>, Error> {
@@ -186,13 +186,14 @@ async fn reconcile(
     let nameless = compared.movements.iter().filter(|movement| moved(movement).is_none());
     let mut findings: Vec<_> = nameless.map(|movement| of_movement(movement, "it names nothing of ours")).collect();
     let mut leftovers = leftovers(&compared);
-    for (thing, owner) in carried.into_iter().chain(undecided(day, app.now(), &entries)) {
+    let undecided = undecided(day, app.now(), &entries).into_iter().chain(charges::undecided(&of_charges));
+    for (thing, owner) in carried.into_iter().chain(undecided) {
         leftovers.entry(thing).or_default().owner = Some(owner);
     }
     let (chosen, rest, looked_to) = choose(leftovers, looked_to, *looks_left);
     let (looked_at, mut unlooked) = (chosen.len(), rest.len());
     *looks_left -= looked_at;
-    let mut awaiting: Vec<_> = rest.iter().filter_map(|(thing, left)| await_again(thing, left.owner?)).collect();
+    let mut awaiting: Vec<_> = rest.iter().filter_map(|(thing, left)| Awaited::of(thing, left.owner?)).collect();
     let mut commands = Vec::new();
     let looks: Vec<_> = chosen.into_iter().map(|(thing, leftover)| look(app, thing, leftover)).collect();
     let mut looks = stream::iter(looks).buffered(LOOKS_AT_ONCE_MAX);
@@ -273,14 +274,6 @@ fn choose(
     (chosen, rest, ended)
 }
 
-/// A refund that is to be looked at by the next run too.
-fn await_again(thing: &Thing, owner: Owner) -> Option<Awaited> {
-    match thing {
-        Thing::Refund(key) => Some(Awaited { key: key.clone(), owner }),
-        Thing::Capture(_) | Thing::Charge(_) | Thing::Dispute(_) => None,
-    }
-}
-
 fn log(day: &Day, findings: &[Finding]) {
     for finding in findings {
         let Finding { difference, flow, reference, provider, journal, healing, note, .. } = finding;
@@ -314,7 +307,7 @@ fn unknown(left: &Leftover<'_>, note: &str) -> Looked {
 
 async fn look_at_order(app: &App, order: &Order, thing: Thing, left: Leftover<'_>) -> Result<Looked, Error> {
     let entries = app.ledger.of_order(order.event, order.id).await?;
-    let there = at_provider(app, order, &thing, &entries).await?;
+    let there = at_provider(app, order.payment.as_deref(), &thing).await?;
     let of_it = |entry: &&Entry| booked(entry).is_some_and(|(of, _)| of == thing);
     let here: Vec<_> = entries.iter().filter(of_it).collect();
     let flows: Vec<_> = here.iter().filter_map(|entry| Some((booked(entry)?.1, entry.of(Account::Provider)))).collect();
@@ -324,12 +317,13 @@ async fn look_at_order(app: &App, order: &Order, thing: Thing, left: Leftover<'_
     };
     let strangers = left.movements.iter().filter(|movement| is_stranger(movement));
     let mut findings: Vec<_> = strangers.map(|movement| of_movement(movement, "its order knows another one")).collect();
-    let untold = there.is_untold_loss.then_some((Difference::MissingHere, Flow::DisputeLost));
+    let is_untold = there.dispute.as_ref().is_some_and(|dispute| is_untold_loss(dispute, &entries));
+    let untold = is_untold.then_some((Difference::MissingHere, Flow::DisputeLost));
     let differs = differ(&there.flows, &flows).or(untold);
     // Until both sides say the same, and the provider is at rest, where no movement of another day might tell.
     let is_awaited = there.is_pending || (differs.is_some() && left.owner.is_some());
     let awaited =
-        is_awaited.then(|| await_again(&thing, Owner::Order { buyer: order.buyer, order: order.id })).flatten();
+        is_awaited.then(|| Awaited::of(&thing, Owner::Order { buyer: order.buyer, order: order.id })).flatten();
     let Some((difference, flow)) = differs else { return Ok(Looked { findings, command: None, awaited }) };
     let command = if difference == Difference::MissingHere { healer(order, &thing) } else { None };
     let booked_first = left.entries.first().copied().or(here.first().map(|entry| Line::Order(entry)));
@@ -387,15 +381,14 @@ struct There {
     flows: Vec<(Flow, i64)>,
     /// A refund of which no money has moved yet.
     is_pending: bool,
-    /// A dispute that was lost, which the journal does not know of.
-    is_untold_loss: bool,
+    dispute: Option<ProviderDispute>,
 }
 
-async fn at_provider(app: &App, order: &Order, thing: &Thing, entries: &[Entry]) -> Result<There, Error> {
-    let Some(payment) = &order.payment else { return Ok(There::default()) };
+/// What the provider has of a thing of this payment, whether an order's or a charge's.
+async fn at_provider(app: &App, payment: Option<&str>, thing: &Thing) -> Result<There, Error> {
+    let Some(payment) = payment else { return Ok(There::default()) };
     Ok(match thing {
-        Thing::Charge(_) => There::default(),
-        Thing::Capture(_) => {
+        Thing::Capture(_) | Thing::Charge(_) => {
             let captured = app.gateway.fetch(payment).await?.map_or(0, |payment| payment.captured);
             let flows = (captured > 0).then_some((Flow::Capture, captured));
             There { flows: flows.into_iter().collect(), ..There::default() }
@@ -407,14 +400,10 @@ async fn at_provider(app: &App, order: &Order, thing: &Thing, entries: &[Entry])
             }
             None => There::default(),
         },
-        Thing::Dispute(id) => match app.gateway.dispute(id).await? {
-            Some(dispute) => There {
-                flows: flows_of_dispute(&dispute),
-                is_untold_loss: is_untold_loss(&dispute, entries),
-                ..There::default()
-            },
-            None => There::default(),
-        },
+        Thing::Dispute(id) => {
+            let dispute = app.gateway.dispute(id).await?;
+            There { flows: dispute.iter().flat_map(flows_of_dispute).collect(), dispute, ..There::default() }
+        }
     })
 }
 

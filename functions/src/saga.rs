@@ -2,11 +2,10 @@
 //! one call at a time, so that whoever comes after a crash goes on from what is written.
 
 use crate::facts;
+use crate::provider::{self, GivenBack};
 use domain::ids::{OrderId, RefundId, UserId};
-use domain::orders::{Order, OrderSeat, OrderState, Refund, RefundRefused, Refused, Step, TicketState};
-use domain::payments::{
-    DisputeState, Payment, PaymentStatus, ProviderDispute, ProviderRefund, ProviderRefundStatus, Purpose,
-};
+use domain::orders::{Order, OrderSeat, OrderState, RefundRefused, Refused, Step, TicketState};
+use domain::payments::{DisputeState, Payment, PaymentStatus, ProviderDispute, ProviderRefund, Purpose};
 use domain::seating::Block;
 use platform::http::Problem;
 use platform::payments::{GatewayError, NewRefund};
@@ -47,14 +46,9 @@ impl From<SagaError> for Problem {
     }
 }
 
-/// What a client is told when the provider cannot be asked: its seats are still held.
+/// What a buyer is told when the provider cannot be asked.
 pub fn provider_problem(error: &GatewayError) -> Problem {
-    let detail = "The payment provider does not answer. Your seats stay held; try again shortly.";
-    let problem = Problem::unavailable("payment_provider_unavailable", detail, error.to_string());
-    match error {
-        GatewayError::Resting(rest) => problem.retry_after(*rest),
-        _ => problem,
-    }
+    provider::unavailable(error, "Your seats stay held")
 }
 
 /// Drives an order as far as it goes now. `None` if there is no such order.
@@ -265,41 +259,21 @@ async fn refund(app: &App, order: &Order, id: RefundId) -> Result<Order, SagaErr
     release_where(app, order, |index, _| tickets.contains(&index)).await?;
     give_back_included(app, order, |index| tickets.contains(&index)).await?;
     let provider_refund = match (&order.payment, refund.amount) {
-        (Some(payment), 1..) => match move_back(app, order, payment, refund).await {
-            Ok(Some(made)) if made.status != ProviderRefundStatus::Failed => Some(made.id),
-            Ok(made) => return refund_failed(app, order, id, made).await,
-            Err(GatewayError::Refused(cause)) => {
-                // The bank may have been there before its news.
-                let disputes = app.gateway.disputes(payment).await?;
-                let gave_way = disputes.iter().any(|dispute| dispute.state != DisputeState::Won);
-                tracing::warn!(order = %order.id, refund = %id, cause, gave_way, "the refund was refused");
-                return not_refunded(app, order, id, None, gave_way).await;
+        (Some(payment), 1..) => {
+            let (key, amount) = (refund.provider_key(), refund.money(order.currency));
+            let purpose = Purpose::Order { buyer: order.buyer, order: order.id };
+            let new = NewRefund { payment, key: &key, amount, purpose: &purpose };
+            match provider::give_back(app, &new, order.is_disputed()).await? {
+                GivenBack::Made(made) => Some(made),
+                GivenBack::NotMade { made, gave_way } => return not_refunded(app, order, id, made, gave_way).await,
             }
-            Err(error) => return Err(error.into()),
-        },
+        }
         _ => None,
     };
     let (next, entry) = order.refund_done(id, provider_refund, app.now());
     let next = facts::save(app, next, &[entry]).await?;
     tracing::info!(order = %order.id, refund = %id, amount = refund.amount, "refund done");
     Ok(next)
-}
-
-/// Asks the provider for the money. While the buyer's bank has it, only what was asked for before is looked for: what goes
-/// back twice does not come back.
-async fn move_back(
-    app: &App,
-    order: &Order,
-    payment: &str,
-    refund: &Refund,
-) -> Result<Option<ProviderRefund>, GatewayError> {
-    let (key, amount) = (refund.provider_key(), refund.money(order.currency));
-    if order.is_disputed() {
-        return app.gateway.find_refund(payment, &key).await;
-    }
-    let purpose = Purpose::Order { buyer: order.buyer, order: order.id };
-    let new = NewRefund { payment, key: &key, amount, purpose: &purpose };
-    app.gateway.refund(&new).await.map(Some)
 }
 
 /// Writes that what the provider made of a refund has failed, or that it made none, since the buyer's bank was first.

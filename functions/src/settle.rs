@@ -140,14 +140,10 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
     Err(Error::new(format!("the order {id} is written too often")))
 }
 
-/// What the provider says of the payment's disputes now becomes the order's; the event said no more than where to look.
+/// What the provider says of the payment's disputes now becomes the order's, or the charge's; the event said no more than where to look.
 async fn dispute_changed(app: &App, payment: &str) -> Result<(), Error> {
     let Some(fetched) = app.gateway.fetch(payment).await? else { return Ok(()) };
-    let Some((buyer, id)) = fetched.purpose.order() else {
-        // The journal books none of these: the night's comparison finds it, and rings for a person.
-        tracing::error!(payment, purpose = ?fetched.purpose, "the charge of a subscription is disputed");
-        return Ok(());
-    };
+    let Some((buyer, id)) = fetched.purpose.order() else { return Ok(billing::disputed(app, fetched).await?) };
     telemetry::about(id);
     let Some(order) = app.orders.get(buyer, id).await? else { return Ok(()) };
     if order.payment.as_deref() != Some(payment) {

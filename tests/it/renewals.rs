@@ -385,22 +385,6 @@ async fn the_night_finds_what_the_provider_did_and_nobody_heard_of() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disputed_charge_is_for_a_person() {
-    let world = World::new().await;
-    let sub = world.subscribe(1, "pm_card_visa").await;
-    let charge = world.charge(&sub, 1).await;
-    let payment = charge.intent.expect("it was paid");
-    world.app.running.payments.stripe.dispute(&payment).expect("there is something to dispute");
-    world.app.settled().await;
-    world.app.advance(13 * 3_600);
-    let report = reconcile(&world).await;
-    assert_eq!((report.matched, report.findings_total, report.healing), (2, 1, 0), "{report:?}");
-    let found = &report.findings[0];
-    assert_eq!((found.charge, found.journal), (Some(charge.id), 0));
-    assert!(found.provider < -PRICE, "with the provider's fee: {found:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_paid_when_nobody_waits_any_more_goes_back() {
     let world = World::new().await;
     let begun = world.begin(1, terms()).await;

@@ -1,7 +1,10 @@
 //! Subscriptions from their plans to their end, as far as they go without the provider's news: what comes of a payment is
 //! put here by the same rules that `settle` asks. `whole` hears the news.
 
+mod cards;
+mod disputes;
 mod promotions;
+mod staff;
 mod whole;
 
 use domain::ids::SubscriptionId;
@@ -112,6 +115,8 @@ async fn plans_are_offered_changed_and_withdrawn() {
     for (changes, pointer) in [
         (json!({ "price": { "amount": 1, "currency": "EUR" } }), "/price/amount"),
         (json!({ "price": { "amount": 900, "currency": "KWD" } }), "/price/currency"),
+        (json!({ "price": { "amount": 900, "currency": "XXX" } }), "/price/currency"),
+        (json!({ "price": { "amount": 900, "currency": "XAU" } }), "/price/currency"),
         (json!({ "name": { "ru": "", "en": "Friend" } }), "/name/ru"),
         (json!({ "billing": "weekly" }), "/billing"),
         (json!({ "billing": { "once": { "months": 37 } } }), "/billing/once/months"),

@@ -1,11 +1,12 @@
-//! `admin`: venues, halls, performers, events and their prices, blocked seats, plans of subscriptions, roles, refunds that a
-//! person decides, and how the provider's books compare with ours.
+//! `admin`: venues, halls, performers, events and their prices, blocked seats, plans of subscriptions, what became of somebody's,
+//! roles, refunds that a person decides, and how the provider's books compare with ours.
 
 mod events;
 mod halls;
 mod people;
 mod plans;
 mod reconciliations;
+mod subscriptions;
 
 use platform::App;
 use platform::http::{Created, Problem, finish};
@@ -14,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub fn routes(app: App) -> OpenApiRouter {
     let router = OpenApiRouter::new().merge(halls::routes()).merge(events::routes()).merge(people::routes());
-    finish(app, router.merge(plans::routes()).merge(reconciliations::routes()))
+    finish(app, router.merge(plans::routes()).merge(reconciliations::routes()).merge(subscriptions::routes()))
 }
 
 /// The reply to a request that makes something under an id that its key determines: the thing as it is, new or not.

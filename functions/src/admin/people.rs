@@ -22,7 +22,7 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Roles {
-    /// `buyer`, `gate`, `finance`, `marketing`, `admin`. They hold from the account's next access token on.
+    /// `buyer`, `gate`, `support`, `finance`, `marketing`, `admin`. They hold from the account's next access token on.
     #[schema(value_type = Vec<String>)]
     roles: Vec<Role>,
 }

@@ -30,7 +30,8 @@ struct ReconciliationOut {
     /// Payments, refunds and disputes that were looked at one by one, and those that were too many for it.
     looked_at: usize,
     unlooked: usize,
-    /// Refunds that the provider has yet to make, or to fail: the next run looks at them again.
+    /// Refunds that the provider has yet to make, or to fail, and open disputes of subscriptions' charges: the next run looks
+    /// at them again.
     awaiting: usize,
     /// Movements that no order knows of, such as payouts.
     others: usize,

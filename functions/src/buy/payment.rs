@@ -1,5 +1,6 @@
 //! Starting a payment: one for each order, created unconfirmed, saved, then given out.
 
+use crate::provider::{PayAt, pay_at};
 use crate::saga::{self, by_block, provider_problem};
 use crate::views::order_problem;
 use axum::extract::State;
@@ -75,7 +76,7 @@ async fn start_payment(
     if !keep_seats(&app, &order).await? && !is_repeated {
         return Err(order_problem(Refused::HoldEnded));
     }
-    Ok(Created(out(&app, payment).await?))
+    Ok(Created(out(&app, payment)?))
 }
 
 /// A payment that was started before, as it is now: for the request that started it whatever came of it, and for others
@@ -90,7 +91,7 @@ async fn repeated(
     match (&order.payment, refused) {
         (Some(id), refused) if is_same || matches!(refused, Refused::AlreadyPaid | Refused::Busy) => {
             let payment = app.gateway.fetch(id).await.map_err(|error| provider_problem(&error))?;
-            Ok(Created(out(app, payment.ok_or_else(|| order_problem(refused))?).await?))
+            Ok(Created(out(app, payment.ok_or_else(|| order_problem(refused))?)?))
         }
         (None, Refused::AlreadyPaid) => Ok(Created(free(app))),
         _ => Err(order_problem(refused)),
@@ -162,17 +163,14 @@ async fn keep_seats(app: &App, order: &Order) -> Result<bool, Problem> {
     Ok(true)
 }
 
-async fn out(app: &App, payment: Payment) -> Result<PaymentOut, Problem> {
-    let api_base = app.config.get("STRIPE_API_BASE")?.to_owned();
-    // Stripe's own library mounts its form in the client's page; the sandbox has a page of its own.
-    let pay_url = app.config.get("STRIPE_PAY_URL").ok();
-    let pay_url = pay_url.map(|url| format!("{url}/{}?client_secret={}", payment.id, payment.client_secret));
+fn out(app: &App, payment: Payment) -> Result<PaymentOut, Problem> {
+    let PayAt { publishable_key, api_base, pay_url } = pay_at(app, Some(&payment))?;
     Ok(PaymentOut {
         payment_id: Some(payment.id),
         provider: app.gateway.name(),
         status: payment.status,
         client_secret: Some(payment.client_secret),
-        publishable_key: Some(app.config.get("STRIPE_PUBLISHABLE_KEY")?.to_owned()),
+        publishable_key: Some(publishable_key),
         api_base: Some(api_base),
         pay_url,
     })

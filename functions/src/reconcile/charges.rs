@@ -1,14 +1,12 @@
 //! The part of subscriptions' charges: their journal is by the month, and what is booked of one is known from itself.
 
-use super::{
-    ENTRIES_MAX, Leftover, Looked, SHARDS_AT_ONCE_MAX, There, await_again, check_limit, of_movement, place, sum,
-};
+use super::{ENTRIES_MAX, Leftover, Looked, SHARDS_AT_ONCE_MAX, at_provider, check_limit, of_movement, place, sum};
 use crate::Error;
 use crate::commands::Command;
-use domain::ledger::{Account, ChargeEntry};
-use domain::payments::{Movement, ProviderRefundStatus};
+use domain::ledger::{Account, ChargeCause, ChargeEntry};
+use domain::payments::{DisputeState, Movement};
 use domain::reconcile::{
-    Difference, Finding, Flow, Owner, Thing, differ, flows_of_charge, flows_of_dispute, flows_of_refund,
+    Awaited, Difference, Finding, Flow, Owner, Thing, differ, flows_of_charge, is_untold_loss_of_charge,
 };
 use domain::subscriptions::Charge;
 use futures_util::{StreamExt, stream};
@@ -61,22 +59,38 @@ async fn of_shard(
     Err(Error::new(format!("a run reads {PAGES_MAX} pages of a month's shard, and there are more")))
 }
 
+/// The disputes that began then. Each is looked at until it is decided: no movement tells of one that is lost, and reading
+/// the journals of all months for those that are open would cost more than looking.
+pub(super) fn undecided(entries: &[ChargeEntry]) -> impl Iterator<Item = (Thing, Owner)> {
+    entries.iter().filter_map(|entry| match &entry.cause {
+        ChargeCause::DisputeWithdrawn { dispute } => {
+            Some((Thing::Dispute(dispute.clone()), Owner::Charge { user: entry.user, charge: entry.charge }))
+        }
+        _ => None,
+    })
+}
+
 /// One thing of a charge, as the charge and the provider have it now.
 pub(super) async fn look(app: &App, charge: &Charge, thing: Thing, left: Leftover<'_>) -> Result<Looked, Error> {
-    let (there, here) = (at_provider(app, charge, &thing).await?, flows_of_charge(charge, &thing));
+    let (there, here) = (at_provider(app, charge.intent.as_deref(), &thing).await?, flows_of_charge(charge, &thing));
     let is_stranger = |movement: &Movement| {
         movement.payment != charge.intent || there.source.as_ref().is_some_and(|source| movement.source != *source)
     };
     let strangers = left.movements.iter().filter(|movement| is_stranger(movement));
     let mut findings: Vec<_> =
         strangers.map(|movement| of_movement(movement, "its charge knows another one")).collect();
-    let differs = differ(&there.flows, &here);
-    let is_awaited = there.is_pending || (differs.is_some() && left.owner.is_some());
+    let is_untold = there.dispute.as_ref().is_some_and(|dispute| is_untold_loss_of_charge(dispute, charge));
+    let untold = is_untold.then_some((Difference::MissingHere, Flow::DisputeLost));
+    let differs = differ(&there.flows, &here).or(untold);
+    let is_open = there.dispute.as_ref().is_some_and(|dispute| dispute.state == DisputeState::Open);
+    let is_awaited = there.is_pending || is_open || (differs.is_some() && left.owner.is_some());
     let owner = Owner::Charge { user: charge.user, charge: charge.id };
-    let awaited = is_awaited.then(|| await_again(&thing, owner)).flatten();
+    let awaited = is_awaited.then(|| Awaited::of(&thing, owner)).flatten();
     let Some((difference, flow)) = differs else { return Ok(Looked { findings, command: None, awaited }) };
     let command = if difference == Difference::MissingHere { healer(charge, &thing) } else { None };
-    if let Some((at, reference)) = place(&left, left.entries.first().copied()) {
+    // That it was lost moved nothing: then there is only the dispute itself to point at.
+    let of_dispute = || there.dispute.as_ref().map(|dispute| (app.now(), dispute.id.clone()));
+    if let Some((at, reference)) = place(&left, left.entries.first().copied()).or_else(of_dispute) {
         findings.push(Finding {
             difference,
             flow,
@@ -96,30 +110,6 @@ pub(super) async fn look(app: &App, charge: &Charge, thing: Thing, left: Leftove
     Ok(Looked { findings, command, awaited })
 }
 
-async fn at_provider(app: &App, charge: &Charge, thing: &Thing) -> Result<There, Error> {
-    let Some(payment) = &charge.intent else { return Ok(There::default()) };
-    Ok(match thing {
-        Thing::Capture(_) => There::default(),
-        Thing::Charge(_) => {
-            let captured = app.gateway.fetch(payment).await?.map_or(0, |payment| payment.captured);
-            let flows = (captured > 0).then_some((Flow::Capture, captured));
-            There { flows: flows.into_iter().collect(), ..There::default() }
-        }
-        Thing::Refund(key) => match app.gateway.find_refund(payment, key).await? {
-            Some(refund) => {
-                let is_pending = refund.status == ProviderRefundStatus::Pending;
-                There { flows: flows_of_refund(&refund), is_pending, source: Some(refund.id), ..There::default() }
-            }
-            None => There::default(),
-        },
-        // The journal books none of a charge: each is for a person.
-        Thing::Dispute(id) => {
-            let dispute = app.gateway.dispute(id).await?;
-            There { flows: dispute.iter().flat_map(flows_of_dispute).collect(), ..There::default() }
-        }
-    })
-}
-
 /// What makes `settle` look at a thing of a charge, as its webhook would have.
 fn healer(charge: &Charge, thing: &Thing) -> Option<Command> {
     let payment = charge.intent.clone()?;
@@ -129,6 +119,7 @@ fn healer(charge: &Charge, thing: &Thing) -> Option<Command> {
             let is_ours = charge.refunds.iter().any(|refund| refund.provider_key() == *key);
             is_ours.then(|| Command::PeriodRefundChanged { payment, key: key.clone() })
         }
-        Thing::Capture(_) | Thing::Dispute(_) => None,
+        Thing::Dispute(_) => Some(Command::DisputeChanged { payment }),
+        Thing::Capture(_) => None,
     }
 }

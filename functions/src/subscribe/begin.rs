@@ -13,7 +13,7 @@ use domain::subscriptions::promotions::{
 use domain::subscriptions::{Consent, NewSubscription, Refused, Subscription};
 use platform::App;
 use platform::http::{Buyer, Problem};
-use platform::store::StoreError;
+use platform::store::{StoreError, UsedBy};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -97,7 +97,7 @@ async fn try_begin(
     if let Some(known) = held.iter().find(|known| known.id == id) {
         return Ok(Some(known.clone()));
     }
-    let has_one = held.iter().any(|one| !one.is_closed() || one.owed.is_some());
+    let has_one = held.iter().any(Subscription::occupies);
     if has_one {
         return Err(problem(Refused::SubscribedAlready));
     }
@@ -174,7 +174,7 @@ async fn grant(
     if let Err(refused) = promotion.grant(terms, &person, Counted::default(), app.now()) {
         return Ok(Err(refused));
     }
-    let used = app.offers.used_by(promotion.id, user).await?;
+    let used = app.offers.used_by(promotion.id, UsedBy::Person(user)).await?;
     let counted = app.offers.counted(promotion.id).await?;
     Ok(promotion.grant(terms, &Person { used, ..person }, counted, app.now()))
 }

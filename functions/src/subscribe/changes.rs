@@ -131,7 +131,7 @@ async fn come_back(
     Path(id): Path<SubscriptionId>,
 ) -> Result<axum::Json<SubscriptionOut>, Problem> {
     let all = app.subscriptions.of_user(buyer.id).await?;
-    if all.iter().any(|other| other.id != id && (!other.is_closed() || other.owed.is_some())) {
+    if all.iter().any(|other| other.id != id && other.occupies()) {
         let is_theirs = all.iter().any(|one| one.id == id);
         return Err(if is_theirs { problem(Refused::SubscribedAlready) } else { Problem::not_found() });
     }

@@ -3,10 +3,12 @@
 use super::views::{PeriodOut, public_reason};
 use crate::views::MoneyOut;
 use axum::extract::State;
-use domain::ids::{PromotionId, RefundId, SubscriptionId};
+use domain::ids::{PromotionId, RefundId, SubscriptionId, UserId};
 use domain::money::Money;
+use domain::payments::DisputeState;
 use domain::subscriptions::{
-    Attempt, Charge, ChargeKind, ChargeRef, ChargeRefundState, ChargeState, History, HistoryEvent, Outcome,
+    Attempt, Charge, ChargeKind, ChargeRef, ChargeRefund, ChargeRefundState, ChargeState, Chargeback, History,
+    HistoryEvent, Outcome,
 };
 use jiff::Timestamp;
 use platform::App;
@@ -20,11 +22,34 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(history)).routes(routes!(charges))
 }
 
+/// Who reads: not everybody may see everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A bank's reason only as its card's holder may see it.
+    Subscriber,
+    /// The reasons as the bank gave them; where `payments`, the provider's ids too.
+    Staff { payments: bool },
+}
+
+impl Reader {
+    fn reason(self, reason: String) -> String {
+        match self {
+            Self::Subscriber => public_reason(&reason).to_owned(),
+            Self::Staff { .. } => reason,
+        }
+    }
+
+    fn id(self, id: Option<&String>) -> Option<String> {
+        id.filter(|_| self == Self::Staff { payments: true }).cloned()
+    }
+}
+
 /// One line: what happened, and what belongs to it. `what` is `subscribed`, `promotion_granted`, `promotion_applied`,
 /// `trial_began`, `charge_due`, `declined`, `paid`, `charge_dropped`, `reminded`, `card_warned`, `cancel_asked`, `resumed`,
-/// `plan_asked`, `plan_changed`, `plan_not_changed`, `method_changed`, `lapsed`, `came_back`, `refund_decided` or `ended`.
+/// `plan_asked`, `plan_changed`, `plan_not_changed`, `method_changed`, `lapsed`, `came_back`, `refund_decided`, `disputed`,
+/// `trial_refused`, `promotion_refused` (the card had used them before) or `ended`. `subscribed` and `plan_asked` have what was agreed to, `consent`, with its `text` and when (`at`).
 #[derive(Debug, Serialize, ToSchema)]
-struct HistoryOut {
+pub struct HistoryOut {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     #[serde(flatten)]
@@ -32,16 +57,49 @@ struct HistoryOut {
     what: HistoryEvent,
 }
 
-impl From<History> for HistoryOut {
-    fn from(line: History) -> Self {
+impl HistoryOut {
+    fn new(line: History, reader: Reader) -> Self {
         let what = match line.what {
             HistoryEvent::Declined { charge, reason, verdict } => {
-                HistoryEvent::Declined { charge, reason: public_reason(&reason).to_owned(), verdict }
+                HistoryEvent::Declined { charge, reason: reader.reason(reason), verdict }
             }
             other => other,
         };
         Self { at: line.at, what }
     }
+}
+
+/// A page of the history of one's subscription, for whoever may read it.
+pub async fn page_of_history(
+    app: &App,
+    (user, id): (UserId, SubscriptionId),
+    page: &PageIn,
+    reader: Reader,
+) -> Result<Page<HistoryOut>, Problem> {
+    let cursor = page.cursor.as_deref().map(|text| line_of(text).ok_or_else(no_cursor)).transpose()?;
+    let limit = page.limit()?;
+    app.subscriptions.get(user, id).await?.ok_or_else(Problem::not_found)?;
+    let (lines, next) = app.subscriptions.history(id, cursor, limit).await?;
+    let next_cursor = next.map(|(v, nth)| format!("{v}.{nth}"));
+    Ok(Page { items: lines.into_iter().map(|line| HistoryOut::new(line, reader)).collect(), next_cursor })
+}
+
+/// A page of the charges of one's subscription, for whoever may read it.
+pub async fn page_of_charges(
+    app: &App,
+    (user, id): (UserId, SubscriptionId),
+    page: &PageIn,
+    reader: Reader,
+) -> Result<Page<ChargeOut>, Problem> {
+    let cursor = page.cursor.as_deref().map(str::parse::<ChargeRef>).transpose().map_err(|_| no_cursor())?;
+    if cursor.is_some_and(|charge| charge.subscription != id) {
+        return Err(no_cursor());
+    }
+    let limit = page.limit()?;
+    app.subscriptions.get(user, id).await?.ok_or_else(Problem::not_found)?;
+    let (charges, next) = app.subscriptions.charges(id, cursor, limit).await?;
+    let items = charges.iter().map(|charge| ChargeOut::new(charge, reader)).collect();
+    Ok(Page { items, next_cursor: next.map(|charge| charge.to_string()) })
 }
 
 /// What happened to a subscription, the latest first.
@@ -56,12 +114,7 @@ async fn history(
     Path(id): Path<SubscriptionId>,
     Query(page): Query<PageIn>,
 ) -> Result<axum::Json<Page<HistoryOut>>, Problem> {
-    let cursor = page.cursor.as_deref().map(|text| line_of(text).ok_or_else(no_cursor)).transpose()?;
-    let limit = page.limit()?;
-    app.subscriptions.get(buyer.id, id).await?.ok_or_else(Problem::not_found)?;
-    let (lines, next) = app.subscriptions.history(id, cursor, limit).await?;
-    let next_cursor = next.map(|(v, nth)| format!("{v}.{nth}"));
-    Ok(axum::Json(Page { items: lines.into_iter().map(Into::into).collect(), next_cursor }))
+    Ok(axum::Json(page_of_history(&app, (buyer.id, id), &page, Reader::Subscriber).await?))
 }
 
 /// The version and the place in it that a cursor names.
@@ -76,7 +129,7 @@ fn no_cursor() -> Problem {
 
 /// A charge: one a period, or for the difference to a dearer plan.
 #[derive(Debug, Serialize, ToSchema)]
-struct ChargeOut {
+pub struct ChargeOut {
     #[schema(value_type = String)]
     id: ChargeRef,
     /// `first`, `renewal` or `proration`.
@@ -93,6 +146,11 @@ struct ChargeOut {
     promotions: Vec<OffOut>,
     attempts: Vec<AttemptOut>,
     refunds: Vec<ChargeRefundOut>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disputes: Vec<ChargeDisputeOut>,
+    /// The provider's id of its payment, for those who look after the books.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_id: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -112,11 +170,11 @@ struct AttemptOut {
     reason: Option<String>,
 }
 
-impl From<&Attempt> for AttemptOut {
-    fn from(attempt: &Attempt) -> Self {
+impl AttemptOut {
+    fn new(attempt: &Attempt, reader: Reader) -> Self {
         let reason = match &attempt.outcome {
             Outcome::Succeeded => None,
-            Outcome::Declined { reason, .. } => Some(public_reason(reason).to_owned()),
+            Outcome::Declined { reason, .. } => Some(reader.reason(reason.clone())),
         };
         Self { at: attempt.at, succeeded: reason.is_none(), reason }
     }
@@ -124,7 +182,7 @@ impl From<&Attempt> for AttemptOut {
 
 /// Money of a charge that goes back.
 #[derive(Debug, Serialize, ToSchema)]
-struct ChargeRefundOut {
+pub struct ChargeRefundOut {
     #[schema(value_type = String)]
     id: RefundId,
     /// `requested`, `done` or `failed` (a person will see to it).
@@ -136,19 +194,47 @@ struct ChargeRefundOut {
     source: String,
     #[schema(value_type = String, format = DateTime)]
     requested_at: Timestamp,
+    /// The provider's id of it, for those who look after the books.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
 }
 
-impl From<&Charge> for ChargeOut {
-    fn from(charge: &Charge) -> Self {
-        let money = |amount| MoneyOut::from(Money::new(amount, charge.amount.currency));
-        let refunds = charge.refunds.iter().map(|refund| ChargeRefundOut {
+impl ChargeRefundOut {
+    pub fn new(charge: &Charge, refund: &ChargeRefund, reader: Reader) -> Self {
+        Self {
             id: refund.id,
             status: refund.state,
-            amount: money(refund.amount),
+            amount: Money::new(refund.amount, charge.amount.currency).into(),
             rule: refund.rule.clone(),
             source: refund.source.clone(),
             requested_at: refund.at,
-        });
+            provider_id: reader.id(refund.provider_refund.as_ref()),
+        }
+    }
+}
+
+/// The payer's bank wants the money of a charge back (a chargeback).
+#[derive(Debug, Serialize, ToSchema)]
+struct ChargeDisputeOut {
+    /// `open`, `won`, or `lost`: then the subscription has ended, and the payer keeps the money.
+    #[schema(value_type = String)]
+    status: DisputeState,
+    amount: MoneyOut,
+    /// The provider's id of it, for those who look after the books.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
+}
+
+impl ChargeDisputeOut {
+    fn new(charge: &Charge, known: &Chargeback, reader: Reader) -> Self {
+        let amount = Money::new(known.dispute.amount, charge.amount.currency).into();
+        Self { status: known.dispute.state, amount, provider_id: reader.id(Some(&known.dispute.id)) }
+    }
+}
+
+impl ChargeOut {
+    fn new(charge: &Charge, reader: Reader) -> Self {
+        let money = |amount| MoneyOut::from(Money::new(amount, charge.amount.currency));
         let off = charge.off.iter().map(|&(promotion_id, off)| OffOut { promotion_id, amount: money(off) });
         Self {
             id: charge.id,
@@ -157,8 +243,10 @@ impl From<&Charge> for ChargeOut {
             amount: charge.amount.into(),
             period: PeriodOut::of(&charge.term),
             promotions: off.collect(),
-            attempts: charge.attempts.iter().map(Into::into).collect(),
-            refunds: refunds.collect(),
+            attempts: charge.attempts.iter().map(|attempt| AttemptOut::new(attempt, reader)).collect(),
+            refunds: charge.refunds.iter().map(|refund| ChargeRefundOut::new(charge, refund, reader)).collect(),
+            disputes: charge.disputes.iter().map(|known| ChargeDisputeOut::new(charge, known, reader)).collect(),
+            payment_id: reader.id(charge.intent.as_ref()),
         }
     }
 }
@@ -175,13 +263,5 @@ async fn charges(
     Path(id): Path<SubscriptionId>,
     Query(page): Query<PageIn>,
 ) -> Result<axum::Json<Page<ChargeOut>>, Problem> {
-    let cursor = page.cursor.as_deref().map(str::parse::<ChargeRef>).transpose().map_err(|_| no_cursor())?;
-    if cursor.is_some_and(|charge| charge.subscription != id) {
-        return Err(no_cursor());
-    }
-    let limit = page.limit()?;
-    app.subscriptions.get(buyer.id, id).await?.ok_or_else(Problem::not_found)?;
-    let (charges, next) = app.subscriptions.charges(id, cursor, limit).await?;
-    let items = charges.iter().map(ChargeOut::from).collect();
-    Ok(axum::Json(Page { items, next_cursor: next.map(|charge| charge.to_string()) }))
+    Ok(axum::Json(page_of_charges(&app, (buyer.id, id), &page, Reader::Subscriber).await?))
 }

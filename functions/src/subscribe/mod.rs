@@ -2,14 +2,14 @@
 
 mod begin;
 mod changes;
-mod history;
+pub mod history;
 mod payment;
 mod plans;
 pub mod views;
 
 use axum::extract::State;
 use begin::SubscribeIn;
-use domain::ids::{self, SubscriptionId};
+use domain::ids::{self, SubscriptionId, UserId};
 use payment::SubscriptionPaymentOut;
 pub use plans::PlanOut;
 use platform::App;
@@ -77,9 +77,14 @@ async fn list_subscriptions(
     State(app): State<App>,
     buyer: Buyer,
 ) -> Result<axum::Json<Page<SubscriptionOut>>, Problem> {
-    let (all, now) = (app.subscriptions.of_user(buyer.id).await?, app.now());
+    Ok(axum::Json(all_of(&app, buyer.id).await?))
+}
+
+/// The subscriptions of somebody, the latest first: one page.
+pub async fn all_of(app: &App, user: UserId) -> Result<Page<SubscriptionOut>, Problem> {
+    let (all, now) = (app.subscriptions.of_user(user).await?, app.now());
     let items = all.iter().map(|subscription| SubscriptionOut::new(subscription, now)).collect();
-    Ok(axum::Json(Page { items, next_cursor: None }))
+    Ok(Page { items, next_cursor: None })
 }
 
 /// One of one's own subscriptions.

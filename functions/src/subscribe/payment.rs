@@ -3,6 +3,7 @@
 
 use super::views::problem;
 use crate::facts;
+use crate::provider::{self, PayAt};
 use axum::extract::State as FromApp;
 use domain::ids::SubscriptionId;
 use domain::payments::{Payment, PaymentStatus, Setup, SetupStatus};
@@ -192,45 +193,39 @@ fn payment_out(
     charge: &Charge,
     payment: Payment,
 ) -> Result<SubscriptionPaymentOut, Problem> {
-    // Stripe's own library mounts its form in the client's page; the sandbox has a page of its own.
-    let pay_url = app.config.get("STRIPE_PAY_URL").ok();
-    let pay_url = pay_url.map(|url| format!("{url}/{}?client_secret={}", payment.id, payment.client_secret));
     let saved = subscription.method.as_ref().filter(|_| charge.off_session);
+    let at = provider::pay_at(app, Some(&payment))?;
     Ok(SubscriptionPaymentOut {
         payment_id: Some(payment.id),
         charge_id: Some(charge.id),
-        pay_url,
         payment_method_id: saved.map(|method| method.id.clone()),
-        ..base(app, Status::Payment(payment.status), payment.client_secret)?
+        ..base(app, Status::Payment(payment.status), payment.client_secret, at)
     })
 }
 
 fn setup_out(app: &App, setup: Setup) -> Result<SubscriptionPaymentOut, Problem> {
-    let out = base(app, Status::Setup(setup.status), setup.client_secret)?;
+    let at = provider::pay_at(app, None)?;
+    let out = base(app, Status::Setup(setup.status), setup.client_secret, at);
     Ok(SubscriptionPaymentOut { setup_id: Some(setup.id), ..out })
 }
 
-fn base(app: &App, status: Status, client_secret: String) -> Result<SubscriptionPaymentOut, Problem> {
-    Ok(SubscriptionPaymentOut {
+fn base(app: &App, status: Status, client_secret: String, at: PayAt) -> SubscriptionPaymentOut {
+    let PayAt { publishable_key, api_base, pay_url } = at;
+    SubscriptionPaymentOut {
         payment_id: None,
         setup_id: None,
         charge_id: None,
         provider: app.gateway.name(),
         status,
         client_secret,
-        publishable_key: app.config.get("STRIPE_PUBLISHABLE_KEY")?.to_owned(),
-        api_base: app.config.get("STRIPE_API_BASE")?.to_owned(),
-        pay_url: None,
+        publishable_key,
+        api_base,
+        pay_url,
         payment_method_id: None,
-    })
+    }
 }
 
-/// What a client is told when the provider cannot be asked: what it asked for before is kept.
+/// What a subscriber is told when the provider cannot be asked.
 fn unavailable(error: GatewayError) -> Problem {
-    let detail = "The payment provider does not answer. Nothing is lost; try again shortly.";
-    let problem = Problem::unavailable("payment_provider_unavailable", detail, error.to_string());
-    match error {
-        GatewayError::Resting(rest) => problem.retry_after(rest),
-        _ => problem,
-    }
+    provider::unavailable(&error, "Nothing is lost")
 }

@@ -76,9 +76,12 @@ impl From<&Plan> for PlanOut {
     }
 }
 
-/// The plans that are offered, the cheapest first.
+/// The plans that are offered, the cheapest first. What an administrator changes is seen here at once, and half a minute
+/// later wherever the answer was kept.
 #[utoipa::path(get, path = "/plans", tag = "subscriptions", responses((status = 200, body = Vec<PlanOut>)))]
 async fn plans(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
+    // Read, and not what this instance knew a minute ago: whoever subscribes gets the terms of now, so nobody should be shown
+    // older ones for longer than the answer may be kept. It is one query of one page.
     let mut plans = app.offers.plans().await?;
     plans.retain(|plan| plan.status == PlanStatus::Offered);
     plans.sort_by_key(|plan| (plan.terms.price.currency.code(), plan.terms.price.amount, plan.id));

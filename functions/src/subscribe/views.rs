@@ -74,6 +74,9 @@ pub struct SubscriptionOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<ChangeOut>,
     promotions: Vec<GrantedOut>,
+    /// `trial_used`: its trial did not begin, since its card had one before. It begins once its first payment is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial_refused: Option<&'static str>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// When perks first held.
@@ -209,6 +212,7 @@ impl SubscriptionOut {
             payment_method: method,
             change: subscription.change.as_ref().map(Into::into),
             promotions: subscription.promotions.iter().map(Into::into).collect(),
+            trial_refused: subscription.trial_refused.then_some("trial_used"),
             created_at: subscription.created_at,
             started_at: subscription.started_at,
         }
@@ -240,6 +244,9 @@ pub fn problem(refused: Refused) -> Problem {
         Refused::OtherBilling => "other_billing",
         Refused::TooOften => "too_often",
         Refused::ChargeClosed => "nothing_to_pay",
+        Refused::NoSuchRefund => return Problem::not_found(),
+        Refused::RefundNotFailed => "refund_not_failed",
+        Refused::Disputed => "charge_disputed",
     };
     Problem::conflict(code, sentence(&refused.to_string()))
 }

@@ -9,6 +9,8 @@ pub enum Role {
     Buyer,
     Admin,
     Gate,
+    /// Answers people, and sees what became of what they paid for.
+    Support,
     /// Looks after the books.
     Finance,
     /// Makes promotions, and says who they are for.
@@ -36,6 +38,8 @@ pub enum Act {
     ManagePlans,
     /// Codes and offers that lower the price of plans, their figures, and segments.
     ManagePromotions,
+    /// See somebody's subscriptions, their charges and their history.
+    ReadSubscriptions,
 }
 
 /// The table: an act, and the roles that may do it.
@@ -49,6 +53,7 @@ pub const TABLE: &[(Act, &[Role])] = &[
     (Act::ReadReconciliations, &[Role::Finance, Role::Admin]),
     (Act::ManagePlans, &[Role::Admin]),
     (Act::ManagePromotions, &[Role::Marketing, Role::Admin]),
+    (Act::ReadSubscriptions, &[Role::Support, Role::Finance, Role::Admin]),
 ];
 
 /// Whether somebody with these roles may do this; what the table does not list, nobody may.
@@ -72,6 +77,8 @@ mod tests {
             (&[Role::Finance], Act::DecideRefund, false),
             (&[Role::Marketing], Act::ManagePromotions, true),
             (&[Role::Buyer, Role::Marketing], Act::ManagePlans, false),
+            (&[Role::Buyer, Role::Support], Act::ReadSubscriptions, true),
+            (&[Role::Support], Act::ReadReconciliations, false),
             (&[], Act::Buy, false),
         ] {
             assert_eq!(may(roles, act), expected, "{roles:?} {act:?}");

@@ -126,6 +126,15 @@ pub enum SubscriptionNews {
     /// The provider could not give the money back; a person has to.
     #[serde(rename = "subscription.refund_failed")]
     RefundFailed { charge: ChargeRef, refund: RefundId },
+    /// The card that was saved had a trial before: this one does not begin, and the first payment is due.
+    #[serde(rename = "subscription.trial_refused")]
+    TrialRefused,
+    /// The payer's bank wants the money of a charge back, or has decided about it.
+    #[serde(rename = "subscription.disputed")]
+    Disputed { charge: ChargeRef, state: DisputeState },
+    /// A bank gave back what it had decided to keep. The subscription is over: a person has to see what its subscriber gets.
+    #[serde(rename = "subscription.dispute_reversed")]
+    DisputeReversed { charge: ChargeRef },
 }
 
 impl SubscriptionNews {
@@ -150,6 +159,9 @@ impl SubscriptionNews {
             Self::RefundRequested { .. } => "subscription.refund_requested",
             Self::Refunded { .. } => "subscription.refunded",
             Self::RefundFailed { .. } => "subscription.refund_failed",
+            Self::TrialRefused => "subscription.trial_refused",
+            Self::Disputed { .. } => "subscription.disputed",
+            Self::DisputeReversed { .. } => "subscription.dispute_reversed",
         }
     }
 }
@@ -236,6 +248,9 @@ mod tests {
             News::RefundRequested { charge, refund },
             News::Refunded { charge, refund, amount },
             News::RefundFailed { charge, refund },
+            News::TrialRefused,
+            News::Disputed { charge, state: DisputeState::Lost },
+            News::DisputeReversed { charge },
         ] {
             let what = What::Subscription(SubscriptionEffect { user, subscription, what });
             let effect = Effect::of(subscription, 1, 0, what);

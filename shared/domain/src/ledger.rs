@@ -132,6 +132,14 @@ pub enum ChargeCause {
     },
     /// A refund that was booked came back from the provider.
     ChargeRefundReversed { refund: RefundId, retries: u8 },
+    /// The payer's bank took money back; `dispute` is the provider's id.
+    DisputeWithdrawn { dispute: String },
+    /// It gave it back.
+    DisputeReinstated { dispute: String },
+    /// It keeps it: what it took is no longer owed as time to come, or earned.
+    DisputeLost { dispute: String },
+    /// What was booked as lost came back after all.
+    DisputeLossReversed { dispute: String },
 }
 
 /// A business event of a subscription in the journal; its key is a function of the charge and the cause.
@@ -161,6 +169,10 @@ impl ChargeEntry {
             ChargeCause::UnadoptedCharge => format!("{charge}#unadopted"),
             ChargeCause::ChargeRefund { refund, retries } => format!("{charge}#{refund}-{retries}"),
             ChargeCause::ChargeRefundReversed { refund, retries } => format!("{charge}#{refund}-{retries}#reversed"),
+            ChargeCause::DisputeWithdrawn { dispute } => format!("{charge}#{dispute}#withdrawn"),
+            ChargeCause::DisputeReinstated { dispute } => format!("{charge}#{dispute}#reinstated"),
+            ChargeCause::DisputeLost { dispute } => format!("{charge}#{dispute}#lost"),
+            ChargeCause::DisputeLossReversed { dispute } => format!("{charge}#{dispute}#lost#reversed"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod disputes;
 pub mod effects;
 pub mod ids;
 pub mod layout;

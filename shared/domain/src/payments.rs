@@ -97,6 +97,9 @@ pub struct SavedMethod {
     /// The last month in which it can be charged, 1 to 12.
     pub exp_month: i8,
     pub exp_year: i16,
+    /// The same for the same card, whoever has it (Stripe: `card.fingerprint`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// A method being saved without a payment, as it stands at the provider now.
@@ -243,12 +246,14 @@ pub enum ProviderRefundStatus {
     Failed,
 }
 
-/// Whether the provider counts this currency in the same minor units as ISO 4217 does.
+/// Whether it is money that the provider takes, counted in the same minor units as ISO 4217 does. Codes of metals, funds, tests
+/// and of no currency at all (`XAU`, `CLF`, `XTS`, `XXX`) are not, nor are those that another has taken the place of.
 ///
 /// Source: Stripe, "Supported currencies", zero-decimal, three-decimal and special cases: it counts ISK and UGX in
 /// hundredths that they no longer have, MGA in whole units, and takes three-decimal ones only in multiples of ten.
 pub fn is_supported(currency: Currency) -> bool {
-    currency.exponent() <= 2 && !matches!(currency.code(), "ISK" | "UGX" | "MGA" | "MRU")
+    let is_money = currency.0.flags().is_empty() && currency.0.exponent().is_some();
+    is_money && currency.exponent() <= 2 && !matches!(currency.code(), "ISK" | "UGX" | "MGA" | "MRU")
 }
 
 /// The smallest total the provider takes, in minor units, by currency.
@@ -274,3 +279,29 @@ pub fn minimum_charge(currency: Currency) -> i64 {
 
 /// The largest total the provider takes, in minor units (Stripe: eight digits).
 pub const CHARGE_MINOR_UNITS_MAX: i64 = 99_999_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_money_is_taken() {
+        for (code, expected) in [
+            ("EUR", true),
+            ("RUB", true),
+            ("JPY", true),
+            ("XOF", true),
+            ("XCD", true),
+            ("XXX", false),
+            ("XTS", false),
+            ("XAU", false),
+            ("XDR", false),
+            ("CLF", false),
+            ("HRK", false),
+            ("KWD", false),
+            ("ISK", false),
+        ] {
+            assert_eq!(is_supported(Currency::from_code(code).expect("a code")), expected, "{code}");
+        }
+    }
+}

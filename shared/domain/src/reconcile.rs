@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Seconds around a day in which the other half of a movement is looked for: ten minutes by which a clock may be wrong,
 /// and five in which a message may be late.
 pub const MARGIN_SECONDS: i64 = 900;
-/// Refunds that a report may carry to the next run: some 130 bytes each.
+/// Refunds and disputes that a report may carry to the next run: some 130 bytes each.
 pub const AWAITED_MAX: usize = 1_000;
 /// Findings that a report keeps; it counts all of them.
 pub const FINDINGS_KEPT_MAX: usize = 200;
@@ -217,11 +217,15 @@ fn booked_of_charge(entry: &ChargeEntry) -> Option<(Thing, Flow)> {
         return None;
     }
     let key = |refund, retries| Thing::Refund(ChargeRef::refund_key(refund, retries));
-    Some(match entry.cause {
+    Some(match &entry.cause {
         ChargeCause::SubscriptionCharge | ChargeCause::UnadoptedCharge => (Thing::Charge(entry.charge), Flow::Capture),
-        ChargeCause::ChargeRefund { refund, retries } => (key(refund, retries), Flow::Refund),
-        ChargeCause::ChargeRefundReversed { refund, retries } => (key(refund, retries), Flow::RefundReversed),
-        ChargeCause::Recognised { .. } => return None,
+        ChargeCause::ChargeRefund { refund, retries } => (key(*refund, *retries), Flow::Refund),
+        ChargeCause::ChargeRefundReversed { refund, retries } => (key(*refund, *retries), Flow::RefundReversed),
+        ChargeCause::DisputeWithdrawn { dispute } => (Thing::Dispute(dispute.clone()), Flow::DisputeWithdrawn),
+        ChargeCause::DisputeReinstated { dispute } => (Thing::Dispute(dispute.clone()), Flow::DisputeReinstated),
+        ChargeCause::Recognised { .. } | ChargeCause::DisputeLost { .. } | ChargeCause::DisputeLossReversed { .. } => {
+            return None;
+        }
     })
 }
 
@@ -242,7 +246,10 @@ pub fn flows_of_charge(charge: &Charge, thing: &Thing) -> Vec<(Flow, i64)> {
                 Some((ChargeRefundState::Requested | ChargeRefundState::Failed, _)) | None => Vec::new(),
             }
         }
-        Thing::Capture(_) | Thing::Dispute(_) => Vec::new(),
+        Thing::Dispute(id) => {
+            charge.dispute(id).map_or_else(Vec::new, |known| swings(known.withdrawn, known.reinstated))
+        }
+        Thing::Capture(_) => Vec::new(),
     }
 }
 
@@ -310,8 +317,12 @@ pub fn flows_of_refund(refund: &ProviderRefund) -> Vec<(Flow, i64)> {
 
 /// What a dispute moved in all, as the provider has it now.
 pub fn flows_of_dispute(dispute: &ProviderDispute) -> Vec<(Flow, i64)> {
-    let withdrawn = dispute.withdrawn.map(|Swing { amount, fee }| (Flow::DisputeWithdrawn, -amount - fee));
-    let reinstated = dispute.reinstated.map(|Swing { amount, fee }| (Flow::DisputeReinstated, amount - fee));
+    swings(dispute.withdrawn, dispute.reinstated)
+}
+
+fn swings(withdrawn: Option<Swing>, reinstated: Option<Swing>) -> Vec<(Flow, i64)> {
+    let withdrawn = withdrawn.map(|Swing { amount, fee }| (Flow::DisputeWithdrawn, -amount - fee));
+    let reinstated = reinstated.map(|Swing { amount, fee }| (Flow::DisputeReinstated, amount - fee));
     withdrawn.into_iter().chain(reinstated).collect()
 }
 
@@ -335,9 +346,17 @@ pub fn open_disputes(entries: &[Entry]) -> Vec<&Entry> {
 
 /// Whether a dispute was lost that the journal, by all entries of its order, counts as open.
 pub fn is_untold_loss(dispute: &ProviderDispute, entries: &[Entry]) -> bool {
-    let is_lost = dispute.state == DisputeState::Lost && dispute.withdrawn.is_some() && dispute.reinstated.is_none();
     let is_booked = |entry: &Entry| matches!(&entry.cause, Cause::DisputeLost { dispute: of } if *of == dispute.id);
-    is_lost && !entries.iter().any(is_booked)
+    is_lost(dispute) && !entries.iter().any(is_booked)
+}
+
+/// The same of a charge, which is written with its entries or not at all.
+pub fn is_untold_loss_of_charge(dispute: &ProviderDispute, charge: &Charge) -> bool {
+    is_lost(dispute) && charge.dispute(&dispute.id).is_none_or(|known| !known.was_lost || known.withdrawn.is_none())
+}
+
+fn is_lost(dispute: &ProviderDispute) -> bool {
+    dispute.state == DisputeState::Lost && dispute.withdrawn.is_some() && dispute.reinstated.is_none()
 }
 
 /// In which way the two sides differ.
@@ -417,14 +436,32 @@ impl Owner {
     }
 }
 
-/// A refund that is booked and has not moved at the provider, or that failed there and is being healed. Its day is over
-/// and no movement may ever tell of it, so each run looks at it until both sides agree.
+/// A refund that is booked and has not moved at the provider, or that failed there and is being healed; or a dispute of a
+/// charge that is open. Its day is over and no movement may ever tell of it, so each run looks at it until both sides agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Awaited {
-    /// The key that the provider knows it by.
+    /// The key that the provider knows it by, or its id of a dispute.
     pub key: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_dispute: bool,
     #[serde(flatten)]
     pub owner: Owner,
+}
+
+impl Awaited {
+    /// What is looked at again; none of what a movement or an entry tells of.
+    pub fn of(thing: &Thing, owner: Owner) -> Option<Self> {
+        match (thing, owner) {
+            (Thing::Refund(key), _) => Some(Self { key: key.clone(), is_dispute: false, owner }),
+            // The journal of an order is asked for its open disputes each time.
+            (Thing::Dispute(key), Owner::Charge { .. }) => Some(Self { key: key.clone(), is_dispute: true, owner }),
+            (Thing::Capture(_) | Thing::Charge(_) | Thing::Dispute(_), _) => None,
+        }
+    }
+
+    pub fn thing(&self) -> Thing {
+        if self.is_dispute { Thing::Dispute(self.key.clone()) } else { Thing::Refund(self.key.clone()) }
+    }
 }
 
 /// What a run found of one day.
@@ -441,7 +478,7 @@ pub struct Report {
     /// Where the looking ended then: the next run of this day goes on after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_to: Option<Thing>,
-    /// Refunds that the next run looks at again, [`AWAITED_MAX`] at most; more count as not looked at.
+    /// Refunds and disputes that the next run looks at again, [`AWAITED_MAX`] at most; more count as not looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub awaiting: Vec<Awaited>,
     /// Movements that no order knows of, such as payouts: not compared.

@@ -17,7 +17,7 @@ fn offer(changes: &Value) -> Value {
     offer
 }
 
-async fn promote(app: &TestApp, changes: &Value) -> Value {
+pub async fn promote(app: &TestApp, changes: &Value) -> Value {
     app.post(&app.admin, "/marketing/promotions", &offer(changes)).await.expect(201)
 }
 

@@ -7,18 +7,18 @@ use tests::{TestApp, User, id};
 const MONTH_SECONDS: i64 = 31 * 86_400;
 const DAY_SECONDS: i64 = 86_400;
 
-async fn shown(app: &TestApp, buyer: &User, id: &str) -> Value {
+pub async fn shown(app: &TestApp, buyer: &User, id: &str) -> Value {
     app.get(buyer, &format!("/subscriptions/{id}")).await.expect(200)
 }
 
 /// What the provider has taken, in minor units, for each payment that it took.
-fn taken(app: &TestApp) -> Vec<i64> {
+pub fn taken(app: &TestApp) -> Vec<i64> {
     let intents = app.running.payments.stripe.books().intents.into_iter();
     intents.map(|intent| intent.amount_received).filter(|amount| *amount > 0).collect()
 }
 
 /// Time passes, and the scheduler fires.
-async fn pass(app: &TestApp, seconds: i64) {
+pub async fn pass(app: &TestApp, seconds: i64) {
     app.advance(seconds);
     for _ in 0..3 {
         app.running.run_schedule("renew").await.expect("it runs");
@@ -27,7 +27,7 @@ async fn pass(app: &TestApp, seconds: i64) {
 }
 
 /// Subscribes and pays; the subscription's id.
-async fn paid(app: &TestApp, buyer: &User, plan: &str, card: &str) -> String {
+pub async fn paid(app: &TestApp, buyer: &User, plan: &str, card: &str) -> String {
     let begun = subscribe(app, buyer, plan).await;
     confirm(app, &begun["payment"], card).await;
     app.settled().await;

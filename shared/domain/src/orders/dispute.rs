@@ -1,4 +1,4 @@
-//! Disputes (chargebacks): the buyer's bank takes the money back, and decides weeks later who keeps it.
+//! Disputes of orders.
 //!
 //! Whatever the provider says now is brought into the order by [`Order::dispute_seen`], however often and in whatever
 //! order it is told; what was decided is then worked off by [`super::Step::FinishDispute`], so that a crash between the
@@ -6,80 +6,19 @@
 
 use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, TicketState};
 use crate::catalog::{Event, EventStatus};
+use crate::disputes::{Booking, Dispute};
 use crate::effects::What;
-use crate::ledger::{Account, Cause, Entry, Leg, transfer};
-use crate::payments::{DisputeState, ProviderDispute, Swing};
+use crate::ledger::{Account, Cause, Entry};
+use crate::payments::{DisputeState, ProviderDispute};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
-/// A dispute as this order knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dispute {
-    /// The provider's id of it.
-    pub id: String,
-    pub state: DisputeState,
-    /// Minor units of the order's currency that the buyer's bank wants back.
-    pub amount: i64,
-    /// What left the provider's balance, once it is in the journal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub withdrawn: Option<Swing>,
-    /// What came back, once it is in the journal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reinstated: Option<Swing>,
-    /// Whether it was booked as lost, whatever became of it later.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub was_lost: bool,
-    /// Whether the tickets are what its end means for them.
-    #[serde(default)]
-    pub finished: bool,
-}
-
-impl Dispute {
-    /// What is known after the provider said this. Each of the two movements is booked once: should a provider change
-    /// one, its books and the journal differ, and a person looks. Money that came back is a dispute that was won, even
-    /// where it was lost before; otherwise what was decided stays.
-    fn after(known: Option<&Self>, seen: &ProviderDispute) -> Self {
-        let decided = known.map(|known| known.state).filter(|state| *state != DisputeState::Open);
-        let reinstated = known.and_then(|known| known.reinstated).or(seen.reinstated);
-        let state = if reinstated.is_some() { DisputeState::Won } else { decided.unwrap_or(seen.state) };
-        Self {
-            id: seen.id.clone(),
-            state,
-            amount: seen.amount,
-            withdrawn: known.and_then(|known| known.withdrawn).or(seen.withdrawn),
-            reinstated,
-            was_lost: state == DisputeState::Lost || known.is_some_and(|known| known.was_lost),
-            finished: known.is_some_and(|known| known.finished),
-        }
+fn cause(booking: Booking, dispute: String) -> Cause {
+    match booking {
+        Booking::Withdrawn(_) => Cause::DisputeWithdrawn { dispute },
+        Booking::Reinstated(_) => Cause::DisputeReinstated { dispute },
+        Booking::Lost(_) => Cause::DisputeLost { dispute },
+        Booking::LossReversed(_) => Cause::DisputeLossReversed { dispute },
     }
-
-    /// Everything that the journal has to say of it as it stands. `payable` is where its money was owed.
-    fn bookings(&self, payable: Account) -> Vec<(Cause, Vec<Leg>)> {
-        let dispute = || self.id.clone();
-        let mut bookings = Vec::new();
-        if let Some(Swing { amount, fee }) = self.withdrawn {
-            let cause = Cause::DisputeWithdrawn { dispute: dispute() };
-            bookings.push((cause, swing(-amount - fee, amount, fee)));
-        }
-        if let Some(Swing { amount, fee }) = self.reinstated {
-            let cause = Cause::DisputeReinstated { dispute: dispute() };
-            bookings.push((cause, swing(amount - fee, -amount, fee)));
-        }
-        if let (true, Some(Swing { amount, .. })) = (self.was_lost, self.withdrawn) {
-            let legs = transfer(Account::Disputes, payable, amount);
-            bookings.push((Cause::DisputeLost { dispute: dispute() }, legs));
-            if self.state == DisputeState::Won {
-                let legs = transfer(payable, Account::Disputes, amount);
-                bookings.push((Cause::DisputeLossReversed { dispute: dispute() }, legs));
-            }
-        }
-        bookings
-    }
-}
-
-fn swing(provider: i64, disputes: i64, fees: i64) -> Vec<Leg> {
-    let legs = [(Account::Provider, provider), (Account::Disputes, disputes), (Account::Fees, fees)];
-    legs.into_iter().filter(|(_, amount)| *amount != 0).map(|(account, amount)| Leg { account, amount }).collect()
 }
 
 impl Order {
@@ -111,12 +50,14 @@ impl Order {
             return None;
         }
         let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
-        let before = known.map_or(Vec::new(), |known| known.bookings(payable));
-        let fresh = after.bookings(payable).into_iter().filter(|booking| !before.contains(booking));
-        let entries = fresh.map(|(cause, legs)| self.entry_of(cause, legs, now)).collect();
+        let entry = |booking: Booking| {
+            let legs = booking.legs(|amount| vec![(payable, amount)]);
+            self.entry_of(cause(booking, seen.id.clone()), legs, now)
+        };
+        let entries = after.fresh(known).into_iter().map(entry).collect();
 
-        let is_news = known.is_none_or(|known| known.state != after.state);
-        let is_reversed = is_news && after.was_lost && after.state == DisputeState::Won;
+        let is_news = after.is_news(known);
+        let is_reversed = is_news && after.is_reversed();
         let state = after.state;
         let mut next = self.next(self.state);
         match at {

@@ -9,7 +9,7 @@ mod dispute;
 mod refund;
 mod saga;
 
-pub use dispute::Dispute;
+pub use crate::disputes::Dispute;
 pub use refund::{Refund, RefundAsk, RefundRefused, RefundState, provider_key, refund_of_key};
 pub use saga::Step;
 

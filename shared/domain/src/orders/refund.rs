@@ -2,6 +2,7 @@
 
 use super::{Order, OrderState, REFUND_RETRY_SECONDS, TicketState};
 use crate::catalog::{Event, EventStatus};
+use crate::disputes::RESUMED_MAX;
 use crate::effects::What;
 use crate::ids::{EventId, OrderId, RefundId, SeatIndex, UserId};
 use crate::ledger::{Account, Cause, Entry};
@@ -55,9 +56,6 @@ pub struct Refund {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_refund: Option<String>,
 }
-
-/// How often a refund that gave way to a bank is asked for anew by itself: more often, something else is wrong.
-const RESUMED_MAX: u8 = 5;
 
 /// A request to give tickets back.
 #[derive(Clone, Debug)]

@@ -192,7 +192,7 @@ fn a_subscriptions_charge_and_its_refund_are_matched_by_their_names() {
 fn whose_a_refund_is_reads_back() {
     let charge = ChargeRef { subscription: crate::ids::SubscriptionId(7), period: 3, change: 1 };
     for owner in [Owner::Order { buyer: UserId(2), order: OrderId(1) }, Owner::Charge { user: UserId(2), charge }] {
-        let awaited = Awaited { key: "k".into(), owner };
+        let awaited = Awaited { key: "k".into(), is_dispute: false, owner };
         let json = serde_json::to_value(&awaited).unwrap();
         assert_eq!(serde_json::from_value::<Awaited>(json).unwrap(), awaited);
     }

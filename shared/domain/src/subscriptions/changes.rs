@@ -103,16 +103,18 @@ impl Subscription {
         let (plan, terms) = (new.plan.reference(), &new.plan.terms);
         self.check_plan(&new, terms.billing)?;
         let mut write = Write::next(self);
-        write.subscription.consent = new.consent;
+        write.subscription.consent = new.consent.clone();
+        let consent = Some(new.consent.clone());
         if plan.id == self.plan.id && self.change.is_some() {
             write.subscription.change = None;
+            write.tell(now, Event::PlanAsked { plan, now: false, consent });
             write.tell(now, Event::PlanNotChanged);
             return Ok(write.done());
         }
         let is_now = self.state == State::Trialing || terms.price.amount > self.terms.price.amount;
         let mut terms = terms.clone();
         terms.trial_days = self.terms.trial_days;
-        write.tell(now, Event::PlanAsked { plan, now: is_now });
+        write.tell(now, Event::PlanAsked { plan, now: is_now, consent });
         write.subscription.change = Some(PendingChange { plan, terms: terms.clone(), now: is_now });
         if !is_now {
             write.effect(News::PlanChanged { from: self.period.to });

@@ -1,12 +1,14 @@
 //! Charges: one a subscription and period, whatever fires twice; each holds its one intent, every try, and what the journal
 //! has recognised of it.
 
+use super::chargebacks::Chargeback;
 use super::periods::{NoSuchDate, Period};
 use super::proration::{next_recognition, split_at};
+use super::refunds::{ChargeRefund, REFUND_RETRY_SECONDS};
 use super::state::Owed;
 use crate::effects::{Effect, SubscriptionEffect, SubscriptionNews, What};
-use crate::ids::{PromotionId, RefundId, SubscriptionId, UserId, keyed};
-use crate::ledger::{Account, ChargeCause, ChargeEntry, transfer};
+use crate::ids::{PromotionId, RefundId, SubscriptionId, UserId};
+use crate::ledger::{Account, ChargeCause, ChargeEntry, Leg, transfer};
 use crate::money::Money;
 use crate::payments::PaymentStatus;
 use crate::subscriptions::dunning::Verdict;
@@ -17,8 +19,6 @@ use std::str::FromStr;
 
 /// Tries of one charge, a subscriber's own with other cards included.
 pub const ATTEMPTS_MAX: usize = 32;
-/// Seconds after which a refund that has not ended is asked for again.
-pub const REFUND_RETRY_SECONDS: i64 = 3600;
 
 /// Which charge: `sub_…:3` for period 3, `sub_…:3.1` for the first change of plan in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,38 +123,6 @@ pub enum Outcome {
     Declined { verdict: Verdict, reason: String },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChargeRefundState {
-    /// Decided; the money has not moved.
-    Requested,
-    Done,
-    /// The provider could not: a person asks anew.
-    Failed,
-}
-
-/// Money of a charge that goes back, with the rule that says so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChargeRefund {
-    pub id: RefundId,
-    /// Minor units of the charge's currency.
-    pub amount: i64,
-    pub state: ChargeRefundState,
-    pub rule: String,
-    pub source: String,
-    pub at: Timestamp,
-    /// How often it has failed.
-    #[serde(default)]
-    pub retries: u8,
-}
-
-impl ChargeRefund {
-    /// The provider's idempotency key of this try, and the word in its metadata.
-    pub fn provider_key(&self) -> String {
-        ChargeRef::refund_key(self.id, self.retries)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     pub id: ChargeRef,
@@ -192,6 +160,8 @@ pub struct Charge {
     pub unadopted: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<ChargeRefund>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<Chargeback>,
     /// What the last write set off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
@@ -286,9 +256,14 @@ impl Charge {
 
     /// Minor units that were paid, and are neither recognised nor gone or going back.
     pub fn deferred(&self) -> i64 {
-        let refunds: i64 = self.refunds.iter().map(|refund| refund.amount).sum();
+        (self.unearned() - self.going_back()).max(0)
+    }
+
+    /// Minor units that the journal has as owed: for time to come, or until they have gone back.
+    pub(super) fn unearned(&self) -> i64 {
+        let gone: i64 = self.refunds.iter().filter(|refund| refund.is_done()).map(|refund| refund.amount).sum();
         match (self.state, self.unadopted) {
-            (ChargeState::Succeeded, None) => self.amount.amount - self.recognised - refunds,
+            (ChargeState::Succeeded, None) => self.amount.amount - self.recognised - gone - self.charged_back(),
             _ => 0,
         }
     }
@@ -366,87 +341,35 @@ impl Charge {
     pub fn paid_late(&self, captured: i64, now: Timestamp) -> (Self, ChargeEntry) {
         assert!(matches!(self.state, ChargeState::Cancelled | ChargeState::Failed) && self.unadopted.is_none());
         let mut next = Self { unadopted: Some(captured), ..self.next() };
-        let source = crate::refunds::ORGANISER;
-        let next_effect = next.refunding(captured, "charge_given_up", source, now);
-        next = next.with_effect(next_effect);
+        let asked = next.refunding(captured, "charge_given_up", crate::refunds::ORGANISER, now);
+        next = asked.into_iter().fold(next, Self::with_effect);
         let entry = self.entry(ChargeCause::UnadoptedCharge, Account::Unadopted, Account::Provider, captured, now);
         (next, entry)
-    }
-
-    /// Decides that so much goes back, and gives the effect that says so.
-    pub(super) fn refunding(&mut self, amount: i64, rule: &str, source: &str, now: Timestamp) -> SubscriptionNews {
-        let id = RefundId(keyed(&self.id.to_string(), "refund", &self.refunds.len().to_string()));
-        let (state, rule, source) = (ChargeRefundState::Requested, rule.to_owned(), source.to_owned());
-        self.refunds.push(ChargeRefund { id, amount, state, rule, source, at: now, retries: 0 });
-        self.due_at = Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS));
-        SubscriptionNews::RefundRequested { charge: self.id, refund: id }
-    }
-
-    pub fn requested_refund(&self) -> Option<&ChargeRefund> {
-        self.refunds.iter().find(|refund| refund.state == ChargeRefundState::Requested)
-    }
-
-    /// The provider has given it back. None where that is known.
-    pub fn refund_done(&self, id: RefundId, now: Timestamp) -> Result<Option<(Self, ChargeEntry)>, NoSuchDate> {
-        let Some(at) = self.find_refund(id, ChargeRefundState::Requested) else { return Ok(None) };
-        let mut next = self.next();
-        next.refunds[at].state = ChargeRefundState::Done;
-        next.due_at = next.next_due(now)?;
-        let ChargeRefund { amount, retries, .. } = self.refunds[at];
-        let cause = ChargeCause::ChargeRefund { refund: id, retries };
-        let entry = self.entry(cause, Account::Provider, self.payable(), amount, now);
-        let amount = Money::new(amount, self.amount.currency);
-        Ok(Some((next.with_effect(SubscriptionNews::Refunded { charge: self.id, refund: id, amount }), entry)))
-    }
-
-    /// The provider could not give it back, at once or days later; what was booked is booked back. None where that is known.
-    pub fn refund_failed(
-        &self,
-        id: RefundId,
-        now: Timestamp,
-    ) -> Result<Option<(Self, Option<ChargeEntry>)>, NoSuchDate> {
-        let done = self.find_refund(id, ChargeRefundState::Done);
-        let Some(at) = done.or(self.find_refund(id, ChargeRefundState::Requested)) else { return Ok(None) };
-        let mut next = self.next();
-        next.refunds[at].state = ChargeRefundState::Failed;
-        next.due_at = next.next_due(now)?;
-        let ChargeRefund { amount, retries, .. } = self.refunds[at];
-        let cause = ChargeCause::ChargeRefundReversed { refund: id, retries };
-        let entry = done.map(|_| self.entry(cause, self.payable(), Account::Provider, amount, now));
-        Ok(Some((next.with_effect(SubscriptionNews::RefundFailed { charge: self.id, refund: id }), entry)))
-    }
-
-    /// A refund that failed is asked for anew. None where it has not failed.
-    pub fn refund_again(&self, id: RefundId, now: Timestamp) -> Option<Self> {
-        let at = self.find_refund(id, ChargeRefundState::Failed)?;
-        let mut next = self.next();
-        next.refunds[at].state = ChargeRefundState::Requested;
-        next.refunds[at].retries = next.refunds[at].retries.checked_add(1)?;
-        next.due_at = Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS));
-        Some(next.with_effect(SubscriptionNews::RefundRequested { charge: self.id, refund: id }))
-    }
-
-    fn find_refund(&self, id: RefundId, state: ChargeRefundState) -> Option<usize> {
-        self.refunds.iter().position(|refund| refund.id == id && refund.state == state)
-    }
-
-    /// Where its money is owed until it has gone back.
-    fn payable(&self) -> Account {
-        if self.unadopted.is_some() { Account::Unadopted } else { Account::Deferred }
     }
 
     pub(super) fn next(&self) -> Self {
         Self { v: self.v + 1, effects: Vec::new(), ..self.clone() }
     }
 
-    fn with_effect(mut self, what: SubscriptionNews) -> Self {
+    pub(super) fn with_effect(mut self, what: SubscriptionNews) -> Self {
         let what = What::Subscription(SubscriptionEffect { user: self.user, subscription: self.id.subscription, what });
         self.effects.push(Effect::of(self.id, self.v, self.effects.len(), what));
         self
     }
 
-    fn entry(&self, cause: ChargeCause, from: Account, to: Account, amount: i64, at: Timestamp) -> ChargeEntry {
+    pub(super) fn entry(
+        &self,
+        cause: ChargeCause,
+        from: Account,
+        to: Account,
+        amount: i64,
+        at: Timestamp,
+    ) -> ChargeEntry {
+        self.entry_of(cause, transfer(from, to, amount), at)
+    }
+
+    pub(super) fn entry_of(&self, cause: ChargeCause, legs: Vec<Leg>, at: Timestamp) -> ChargeEntry {
         let (charge, user, currency) = (self.id, self.user, self.amount.currency);
-        ChargeEntry { charge, user, cause, currency, legs: transfer(from, to, amount), at }
+        ChargeEntry { charge, user, cause, currency, legs, at }
     }
 }

@@ -86,17 +86,8 @@ impl Subscription {
         if self.is_closed() {
             return Err(Refused::Over);
         }
-        let rule = self.cancel_rule(now);
         let mut write = Write::next(self);
-        let owed = self.owed.as_ref().and_then(|owed| charges.iter().find(|charge| charge.id == owed.charge));
-        let of_period = charges.iter().filter(|charge| {
-            charge.id.period == self.period.number && charge.state == ChargeState::Succeeded && charge.deferred() > 0
-        });
-        for charge in of_period {
-            write.settle_rest(charge, rule, now)?;
-        }
-        write.subscription.cancel_at_end = true;
-        write.end(owed, now)?;
+        write.end_now(charges, now)?;
         assert_eq!(write.subscription.state, State::Ended);
         Ok(write.done())
     }
@@ -107,8 +98,25 @@ fn charges_before<'a>(write: &Write, charges: &'a [Charge]) -> Vec<Option<&'a Ch
 }
 
 impl Write {
+    /// Over at once. Of the charges of the present period among these, what is used is recognised; the one that it waits for
+    /// is given up.
+    pub(super) fn end_now(&mut self, charges: &[Charge], now: Timestamp) -> Result<(), Refused> {
+        let (rule, period) = (self.subscription.cancel_rule(now), self.subscription.period.number);
+        let owed = self.subscription.owed.as_ref().map(|owed| owed.charge);
+        let owed = charges.iter().find(|charge| Some(charge.id) == owed);
+        let of_period = charges.iter().filter(|charge| {
+            charge.id.period == period && charge.state == ChargeState::Succeeded && charge.deferred() > 0
+        });
+        for charge in of_period {
+            self.settle_rest(charge, rule, now)?;
+        }
+        self.subscription.cancel_at_end = true;
+        self.end(owed, now)
+    }
+
     fn settle_rest(&mut self, charge: &Charge, rule: Rule, now: Timestamp) -> Result<(), Refused> {
-        let booked = if rule.pro_rata { charge.recognised(now)? } else { charge.forfeited(now) };
+        let pro_rata = rule.pro_rata && !charge.has_lost_dispute();
+        let booked = if pro_rata { charge.recognised(now)? } else { charge.forfeited(now) };
         let (mut next, entry) = match booked {
             Some((next, entry)) => (next, Some(entry)),
             None => (charge.next(), None),
@@ -116,13 +124,12 @@ impl Write {
         self.entries.extend(entry);
         let rest = next.deferred();
         if rest > 0 {
-            let news = next.refunding(rest, rule.code, rule.source, now);
+            let asked = next.refunding(rest, rule.code, rule.source, now);
             let amount = Money::new(rest, charge.amount.currency);
             self.tell(now, Event::RefundDecided { charge: charge.id, amount, rule: rule.code.to_owned() });
-            self.effect(news);
-        } else {
-            next.due_at = next.next_due(now)?;
+            asked.into_iter().for_each(|news| self.effect(news));
         }
+        next.due_at = next.next_due(now)?;
         self.charges.push(next);
         Ok(())
     }

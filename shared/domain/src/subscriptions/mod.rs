@@ -8,7 +8,9 @@
 //! `subscription.charge_due`, asks for each try. [`Charge::step`] decides what a try does, however often it is asked.
 
 mod billing;
+mod cards;
 mod changes;
+mod chargebacks;
 mod charges;
 pub mod dunning;
 mod ending;
@@ -17,16 +19,17 @@ pub mod perks;
 pub mod plans;
 pub mod promotions;
 pub mod proration;
+mod refunds;
 mod settling;
 mod state;
 
 pub use billing::Due;
+pub use cards::{CardClaim, CardUse};
 pub use changes::NewPlan;
-pub use charges::{
-    Attempt, Charge, ChargeKind, ChargeRef, ChargeRefund, ChargeRefundState, ChargeState, ChargeStep, InvalidCharge,
-    Outcome, Seen,
-};
+pub use chargebacks::Chargeback;
+pub use charges::{Attempt, Charge, ChargeKind, ChargeRef, ChargeState, ChargeStep, InvalidCharge, Outcome, Seen};
 pub use ending::CancelNow;
+pub use refunds::{ChargeRefund, ChargeRefundState};
 pub use state::{
     CARD_WARNING_DAYS, CONSENT_CHARS_MAX, Consent, DUE_SHARDS, Event as HistoryEvent, History, Method, NewSubscription,
     Owed, PendingChange, Refused, State, Subscription, Write,

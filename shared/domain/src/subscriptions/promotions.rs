@@ -78,7 +78,7 @@ pub struct Promotion {
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Person<'a> {
-    /// How often they, or the card that they pay with, have used it: the greater.
+    /// How often they have used it. The card that they pay with counts once it is known.
     pub used: u8,
     pub past: Past,
     pub segments: &'a [String],
@@ -136,6 +136,9 @@ pub struct Granted {
     pub reserved: i64,
     #[serde(default)]
     pub stackable: bool,
+    /// How often one person, or one card, may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_person_max: Option<u8>,
 }
 
 /// What a store must do in the transaction that grants a promotion, under the condition that `counted.redemptions <
@@ -297,8 +300,10 @@ impl Promotion {
             return Err(NotGranted::Exhausted);
         }
         let (promotion, gift, stackable) = (self.id, self.gift, self.stackable);
-        let granted = Granted { promotion, gift, left, plans: self.plans.clone(), reserved: amount, stackable };
         let (redemptions_max, per_person_max) = (self.redemptions_max, self.per_person_max);
+        let (plans, reserved) = (self.plans.clone(), amount);
+        let granted =
+            Granted { promotion, gift, left, plans, reserved, stackable, per_person_max: Some(per_person_max) };
         Ok((granted, Reserve { promotion, amount, redemptions_max, budget_max, per_person_max }))
     }
 

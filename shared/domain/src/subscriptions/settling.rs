@@ -1,5 +1,6 @@
 //! What becomes of a subscription once its charge was tried.
 
+use super::cards::CardUse;
 use super::charges::{ATTEMPTS_MAX, Attempt, Charge, ChargeKind, ChargeState, Outcome};
 use super::dunning::{Decline, Verdict, next_try};
 use super::periods::{Anchor, Period, days_after};
@@ -13,6 +14,18 @@ use jiff::Timestamp;
 impl Subscription {
     /// The charge that it waits for was paid. `method` is what it was paid with, where that was saved.
     pub fn charge_paid(&self, charge: &Charge, method: Option<Method>, now: Timestamp) -> Result<Write, Refused> {
+        self.charge_paid_by(charge, method, None, now)
+    }
+
+    /// The same, with what is known of the card: promotions are counted for it where it begins, and those that it had used up
+    /// lower no payment after this one.
+    pub fn charge_paid_by(
+        &self,
+        charge: &Charge,
+        method: Option<Method>,
+        card: Option<&CardUse>,
+        now: Timestamp,
+    ) -> Result<Write, Refused> {
         self.check_owed(charge)?;
         let mut write = Write::next(self);
         if method.is_some() {
@@ -23,6 +36,10 @@ impl Subscription {
             ChargeKind::Renewal | ChargeKind::Proration => charge.term,
         };
         write.pay(charge, term, now)?;
+        if let Some(card) = card.filter(|_| self.started_at.is_none()) {
+            write.take_back(card, false, now);
+            write.claim(card, &self.promotions);
+        }
         Ok(write.done())
     }
 
@@ -63,23 +80,35 @@ impl Subscription {
 
     /// A method was saved for a subscription whose first period, or trial, costs nothing: it begins.
     pub fn method_saved(&self, method: Method, now: Timestamp) -> Result<Write, Refused> {
+        self.method_saved_by(method, None, now)
+    }
+
+    /// The same, with what is known of the card. What it had before it does not have again: then the subscription may wait for
+    /// a first payment.
+    pub fn method_saved_by(&self, method: Method, card: Option<&CardUse>, now: Timestamp) -> Result<Write, Refused> {
         if self.state != State::Pending || self.owed.is_some() {
             return self.change_method(method, now);
         }
         let mut write = Write::next(self);
         write.subscription.method = Some(method);
-        if self.terms.trial_days == 0 {
-            write.free_period(1, now)?;
+        if let Some(card) = card {
+            write.refuse_used(card, now);
+        }
+        let granted = write.subscription.promotions.clone();
+        let (first, has_trial) = (write.subscription.next_price(), write.subscription.terms.trial_days > 0);
+        if first.price.amount > 0 && !has_trial {
+            // The subscriber agreed to pay nothing now: they are asked, and nothing is charged behind their back.
+            write.first_charge(first, false, now)?;
             return Ok(write.done());
         }
-        let zone = self.anchor.zone.clone();
-        let until = days_after(now, &zone, self.terms.trial_days.into())?;
-        let next = &mut write.subscription;
-        (next.state, next.started_at) = (State::Trialing, Some(now));
-        next.anchor = Anchor { at: until, first: 1, zone };
-        next.enter(Period { number: 0, from: now, to: until })?;
-        write.tell(now, Event::TrialBegan { until });
-        write.effect(News::Started { until, trial: true });
+        if has_trial {
+            write.begin_trial(now)?
+        } else {
+            write.free_period(1, now)?
+        }
+        if let Some(card) = card {
+            write.claim(card, &granted);
+        }
         Ok(write.done())
     }
 
@@ -90,6 +119,18 @@ impl Subscription {
 }
 
 impl Write {
+    fn begin_trial(&mut self, now: Timestamp) -> Result<(), Refused> {
+        let next = &mut self.subscription;
+        let zone = next.anchor.zone.clone();
+        let until = days_after(now, &zone, next.terms.trial_days.into())?;
+        (next.state, next.started_at) = (State::Trialing, Some(now));
+        next.anchor = Anchor { at: until, first: 1, zone };
+        next.enter(Period { number: 0, from: now, to: until })?;
+        self.tell(now, Event::TrialBegan { until });
+        self.effect(News::Started { until, trial: true });
+        Ok(())
+    }
+
     /// The charge is paid, and what it was for happens.
     pub(super) fn pay(&mut self, charge: &Charge, term: Period, now: Timestamp) -> Result<(), Refused> {
         let (paid, entry) = charge.paid(term, now)?;

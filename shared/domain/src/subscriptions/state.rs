@@ -1,5 +1,6 @@
 //! A subscription as it is stored, what it waits for, and how one begins.
 
+use super::cards::CardClaim;
 use super::charges::{Charge, ChargeKind, ChargeRef, ChargeState};
 use super::dunning::Verdict;
 use super::periods::{Anchor, NoSuchDate, Period, days_after, is_zone};
@@ -9,7 +10,7 @@ use crate::effects::{Effect, SubscriptionEffect, SubscriptionNews, What};
 use crate::ids::{PromotionId, SubscriptionId, UserId};
 use crate::ledger::ChargeEntry;
 use crate::money::{Currency, Money};
-use crate::payments::minimum_charge;
+use crate::payments::{DisputeState, minimum_charge};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ pub struct Method {
     pub last4: String,
     pub exp_year: i16,
     pub exp_month: i8,
-    /// The same for the same card, whoever has it: by it a promotion's use counts for the card too.
+    /// The same for the same card, whoever has it: by it a trial, and a promotion's use, count for the card too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -122,6 +123,9 @@ pub struct Subscription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
     pub consent: Consent,
+    /// Whether its trial did not begin, since its card had one before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trial_refused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<PendingChange>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,10 +161,12 @@ pub struct History {
     pub what: Event,
 }
 
+/// What happened. The subscription keeps its last consent alone; each that there was is told here with what it was given for
+/// (lines from before consents were told have none).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Event {
-    Subscribed { plan: PlanRef, price: Money },
+    Subscribed { plan: PlanRef, price: Money, consent: Option<Consent> },
     PromotionGranted { promotion: PromotionId },
     PromotionApplied { promotion: PromotionId, amount: Money },
     TrialBegan { until: Timestamp },
@@ -172,13 +178,16 @@ pub enum Event {
     CardWarned { last4: String },
     CancelAsked { ends_at: Timestamp },
     Resumed,
-    PlanAsked { plan: PlanRef, now: bool },
+    PlanAsked { plan: PlanRef, now: bool, consent: Option<Consent> },
     PlanChanged { plan: PlanRef },
     PlanNotChanged,
     MethodChanged { brand: String, last4: String },
     Lapsed,
     CameBack,
     RefundDecided { charge: ChargeRef, amount: Money, rule: String },
+    Disputed { charge: ChargeRef, amount: Money, state: DisputeState },
+    TrialRefused,
+    PromotionRefused { promotion: PromotionId },
     Ended,
 }
 
@@ -191,6 +200,8 @@ pub struct Write {
     pub history: Vec<History>,
     pub reserve: Vec<Reserve>,
     pub release: Vec<Release>,
+    /// What counts for the card that it begins with.
+    pub claim: Option<CardClaim>,
 }
 
 /// What is subscribed to.
@@ -207,7 +218,7 @@ pub struct NewSubscription<'a> {
     pub promotions: Vec<(Granted, Reserve)>,
     /// Whether they have one that is not over. The store's condition decides again.
     pub has_one: bool,
-    /// Whether they, or their card, had a trial before.
+    /// Whether they had a trial before. Whether their card had one is known once it is ([`super::CardUse`]).
     pub had_trial: bool,
 }
 
@@ -244,6 +255,12 @@ pub enum Refused {
     TooOften,
     #[error("the charge is closed")]
     ChargeClosed,
+    #[error("there is no such refund")]
+    NoSuchRefund,
+    #[error("only a refund that failed is asked for anew")]
+    RefundNotFailed,
+    #[error("the payer's bank has the money of this charge")]
+    Disputed,
     #[error(transparent)]
     Promotion(#[from] NotGranted),
     #[error(transparent)]
@@ -286,6 +303,7 @@ impl Subscription {
             method: None,
             replaced: None,
             consent: new.consent,
+            trial_refused: false,
             change: None,
             owed: None,
             promotions: granted,
@@ -298,7 +316,8 @@ impl Subscription {
         };
         let mut write = Write::of(subscription);
         write.reserve = new.promotions.iter().map(|(_, reserve)| *reserve).collect();
-        write.tell(now, Event::Subscribed { plan, price: write.subscription.terms.price });
+        let consent = Some(write.subscription.consent.clone());
+        write.tell(now, Event::Subscribed { plan, price: write.subscription.terms.price, consent });
         for (granted, _) in &new.promotions {
             write.tell(now, Event::PromotionGranted { promotion: granted.promotion });
         }
@@ -342,6 +361,11 @@ impl Subscription {
         matches!(self.state, State::Lapsed | State::Ended)
     }
 
+    /// Whether it takes the one place of its subscriber: it is not over, or a charge would bring it back.
+    pub fn occupies(&self) -> bool {
+        !self.is_closed() || self.owed.is_some()
+    }
+
     /// On with a period: what is due before its end follows from it.
     pub(super) fn enter(&mut self, period: Period) -> Result<(), NoSuchDate> {
         let zone = &self.anchor.zone;
@@ -379,7 +403,8 @@ fn check_new(new: &NewSubscription<'_>) -> Result<(), Refused> {
 impl Write {
     fn of(subscription: Subscription) -> Self {
         let (charges, entries, history) = (Vec::new(), Vec::new(), Vec::new());
-        Self { subscription, charges, entries, history, reserve: Vec::new(), release: Vec::new() }
+        let (reserve, release, claim) = (Vec::new(), Vec::new(), None);
+        Self { subscription, charges, entries, history, reserve, release, claim }
     }
 
     /// The next version of a subscription.
@@ -437,6 +462,7 @@ impl Write {
             recognised: 0,
             unadopted: None,
             refunds: Vec::new(),
+            disputes: Vec::new(),
             effects: Vec::new(),
         };
         let (amount, nth) = (charge.amount, u8::from(off_session));

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod books;
+mod cards;
 mod life;
 
 pub(super) fn eur(amount: i64) -> Money {
@@ -190,7 +191,7 @@ impl World {
     fn refund_all(&mut self) {
         for charge in self.present() {
             if let Some(refund) = charge.requested_refund() {
-                let (next, entry) = charge.refund_done(refund.id, self.now).unwrap().unwrap();
+                let (next, entry) = charge.refund_done(refund.id, "re_1".into(), self.now).unwrap().unwrap();
                 self.save_charge(next, [entry]);
             }
         }

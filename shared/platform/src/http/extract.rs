@@ -156,7 +156,7 @@ macro_rules! asked {
 pub mod acts {
     use super::{Act, Asked};
     asked!(CheckIn, ManageCatalog, CancelEvent, DecideRefund, AssignRoles, ReadReconciliations);
-    asked!(ManagePlans, ManagePromotions);
+    asked!(ManagePlans, ManagePromotions, ReadSubscriptions);
 }
 
 /// Somebody signed in who may do `A`.

@@ -4,6 +4,7 @@ mod accounts;
 mod audience;
 mod catalog;
 mod desk;
+mod due;
 mod ledger;
 mod orders;
 mod promotions;
@@ -15,7 +16,7 @@ pub use catalog::{Catalog, MONTH_EVENTS_MAX, Made, event_cursor, month_of};
 pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
 pub use orders::Orders;
-pub use promotions::{LISTED_MAX, Offers};
+pub use promotions::{LISTED_MAX, Offers, UsedBy};
 pub use seats::{Locked, Seats};
 pub use subscriptions::{DueItem, Subscriptions};
 

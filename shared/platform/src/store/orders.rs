@@ -1,9 +1,8 @@
 //! Orders: `pk = buyer`, `sk = order`, so that a buyer's list is consistent and needs no index; the sparse index
 //! `due` (16 shards) has those that somebody has to look at again.
 
-use super::{Db, Item, StoreError, failure, from_item, number, text, to_item};
+use super::{Db, Item, StoreError, due, failure, from_item, text, to_item};
 use crate::store::Ledger;
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::ids::{OrderId, UserId};
 use domain::ledger::Entry;
 use domain::orders::{DUE_SHARDS, Order};
@@ -70,18 +69,9 @@ impl Orders {
             pk: UserId,
             sk: OrderId,
         }
-        let request = self.0.client.query().table_name(self.0.table()?).index_name("due").limit(limit);
-        let request = request.key_condition_expression("due_shard = :shard AND due_at <= :now");
-        let request = request.expression_attribute_values(":shard", text(shard_name(shard)));
-        let request = request.expression_attribute_values(":now", number(now.as_second().max(0) as u64));
-        let reply = request.send().await.map_err(failure)?;
-        let keys = reply.items.unwrap_or_default().into_iter().map(from_item::<Key>);
+        let keys = due::query(&self.0, shard, now, limit).await?.into_iter().map(from_item::<Key>);
         keys.map(|key| key.map(|key| (key.pk, key.sk))).collect()
     }
-}
-
-fn shard_name(shard: u8) -> String {
-    format!("{shard:x}")
 }
 
 /// The item of an order: its fields, and instead of `due_at` as an instant the sparse index's two attributes.
@@ -89,10 +79,6 @@ pub(super) fn item(order: &Order) -> Item {
     let mut item = to_item(order);
     item.insert("pk".into(), text(order.buyer.to_string()));
     item.insert("sk".into(), text(order.id.to_string()));
-    if let Some(due_at) = order.due_at {
-        let shard = (order.id.0 % u128::from(DUE_SHARDS)) as u8;
-        item.insert("due_shard".into(), text(shard_name(shard)));
-        item.insert("due_at".into(), AttributeValue::N(due_at.as_second().to_string()));
-    }
+    due::index(&mut item, order.id.0, DUE_SHARDS, order.due_at);
     item
 }

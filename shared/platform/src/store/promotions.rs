@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::ids::{PlanId, PromotionId, UserId};
 use domain::subscriptions::plans::Plan;
 use domain::subscriptions::promotions::{Counted, Promotion, Release, Reserve};
+use domain::subscriptions::{CardClaim, CardUse};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -82,13 +83,25 @@ impl Offers {
         Ok(self.0.get(id.to_string(), COUNT.to_owned()).await?.unwrap_or_default())
     }
 
-    /// How often a person has used a promotion.
-    pub async fn used_by(&self, id: PromotionId, user: UserId) -> Result<u8, StoreError> {
+    /// How often a person, or a card, has used a promotion.
+    pub async fn used_by(&self, id: PromotionId, whose: UsedBy<'_>) -> Result<u8, StoreError> {
         #[derive(Deserialize)]
         struct Used {
             used: u8,
         }
-        Ok(self.0.get::<Used>(id.to_string(), use_key(user)).await?.map_or(0, |found| found.used))
+        Ok(self.0.get::<Used>(id.to_string(), whose.key()).await?.map_or(0, |found| found.used))
+    }
+
+    /// What was used with a card: a trial, and these promotions.
+    pub async fn card_use(&self, fingerprint: &str, promotions: &[PromotionId]) -> Result<CardUse, StoreError> {
+        #[derive(Deserialize)]
+        struct Marked {}
+        let had_trial = self.0.get::<Marked>(card_key(fingerprint), TRIAL.to_owned()).await?.is_some();
+        let mut used = Vec::with_capacity(promotions.len());
+        for &promotion in promotions {
+            used.push((promotion, self.used_by(promotion, UsedBy::Card(fingerprint)).await?));
+        }
+        Ok(CardUse { fingerprint: fingerprint.to_owned(), had_trial, used })
     }
 
     async fn all<T: DeserializeOwned>(&self, pk: &str) -> Result<Vec<T>, StoreError> {
@@ -107,13 +120,32 @@ impl App {
 }
 
 const COUNT: &str = "count";
+/// The item that says that a subscriber, or a card, had a trial.
+pub(super) const TRIAL: &str = "trial";
 
 fn code_key(code: &str) -> String {
     format!("code#{code}")
 }
 
-fn use_key(user: UserId) -> String {
-    format!("used#{user}")
+fn card_key(fingerprint: &str) -> String {
+    format!("card#{fingerprint}")
+}
+
+/// Whose use of a promotion is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum UsedBy<'a> {
+    Person(UserId),
+    /// By its fingerprint.
+    Card(&'a str),
+}
+
+impl UsedBy<'_> {
+    fn key(self) -> String {
+        match self {
+            Self::Person(user) => format!("used#{user}"),
+            Self::Card(fingerprint) => format!("used#card#{fingerprint}"),
+        }
+    }
 }
 
 fn plan_item(plan: &Plan) -> Item {
@@ -156,18 +188,36 @@ pub(super) fn reserved(db: &Db, reserve: &Reserve) -> Result<TransactWriteItem, 
     Ok(part(update.set_condition_expression(condition)))
 }
 
-/// The part of a transaction that counts a person's use.
-pub(super) fn used(db: &Db, reserve: &Reserve, user: UserId) -> Result<TransactWriteItem, StoreError> {
+/// The part of a transaction that counts a use, under the condition that there were fewer than `most`.
+pub(super) fn used(
+    db: &Db,
+    promotion: PromotionId,
+    whose: UsedBy<'_>,
+    most: u8,
+) -> Result<TransactWriteItem, StoreError> {
     let update = Update::builder()
         .table_name(db.table()?)
-        .key("pk", text(reserve.promotion.to_string()))
-        .key("sk", text(use_key(user)))
+        .key("pk", text(promotion.to_string()))
+        .key("sk", text(whose.key()))
         .update_expression("ADD #used :one")
         .expression_attribute_names("#used", "used")
         .condition_expression("attribute_not_exists(#used) OR #used < :most")
         .expression_attribute_values(":one", integer(1))
-        .expression_attribute_values(":most", integer(reserve.per_person_max.into()));
+        .expression_attribute_values(":most", integer(most.into()));
     Ok(part(update))
+}
+
+/// The parts of a transaction that count for a card what begins with it.
+pub(super) fn claimed(db: &Db, claim: &CardClaim) -> Result<Vec<TransactWriteItem>, StoreError> {
+    let card = UsedBy::Card(&claim.fingerprint);
+    let uses = claim.promotions.iter().map(|&(promotion, most)| used(db, promotion, card, most));
+    let mut parts: Vec<_> = uses.collect::<Result<_, _>>()?;
+    if claim.trial {
+        let key = [("pk", text(card_key(&claim.fingerprint))), ("sk", text(TRIAL))];
+        let item: Item = key.map(|(name, value)| (name.to_owned(), value)).into();
+        parts.push(TransactWriteItem::builder().put(db.new_item(item)?).build());
+    }
+    Ok(parts)
 }
 
 /// The parts of a transaction that give back what was reserved.
@@ -187,7 +237,7 @@ pub(super) fn released(db: &Db, release: &Release, user: UserId) -> Result<Vec<T
     let person = Update::builder()
         .table_name(db.table()?)
         .key("pk", key)
-        .key("sk", text(use_key(user)))
+        .key("sk", text(UsedBy::Person(user).key()))
         .update_expression("ADD #used :unused")
         .expression_attribute_names("#used", "used")
         .expression_attribute_values(":unused", integer(unused));

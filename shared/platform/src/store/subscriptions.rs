@@ -3,8 +3,8 @@
 //! subscriptions and charges that `renew` has to look at. One item a subscriber, `open`, says which subscription is not
 //! over, so that nobody has two.
 
-use super::promotions::{released, reserved, used};
-use super::{Db, Item, Ledger, Orders, StoreError, failure, from_item, number, orders, text, to_item};
+use super::promotions::{TRIAL, UsedBy, claimed, released, reserved, used};
+use super::{Db, Item, Ledger, Orders, StoreError, due, failure, from_item, number, orders, text, to_item};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use domain::ids::{SubscriptionId, TicketId, UserId};
 use domain::orders::Order;
@@ -15,8 +15,6 @@ use std::collections::HashMap;
 
 /// The item that says which subscription of a subscriber is not over.
 const OPEN: &str = "open";
-/// The item that says that a subscriber had a trial.
-const TRIAL: &str = "trial";
 /// Subscriptions of one subscriber that are read at once, the latest first.
 const SUBSCRIPTIONS_MAX: i32 = 100;
 
@@ -102,7 +100,7 @@ impl Subscriptions {
 
     /// Writes everything of one decision, all or none. `before` is the subscription as it was read; none for a new one.
     /// [`StoreError::Conflict`] if somebody wrote one of the items meanwhile, if the subscriber has another subscription
-    /// that is not over, or if a promotion is exhausted: look again.
+    /// that is not over, if a promotion is exhausted, or if the card has had what is claimed for it: look again.
     pub async fn save(&self, before: Option<&Subscription>, write: &Write, ledger: &Ledger) -> Result<(), StoreError> {
         let next = &write.subscription;
         let mut parts: Vec<TransactWriteItem> = Vec::new();
@@ -121,10 +119,15 @@ impl Subscriptions {
             parts.push(put(ledger.charge_entry(entry)?));
         }
         for reserve in &write.reserve {
-            parts.extend([reserved(&self.0, reserve)?, used(&self.0, reserve, next.user)?]);
+            let person = UsedBy::Person(next.user);
+            parts.push(reserved(&self.0, reserve)?);
+            parts.push(used(&self.0, reserve.promotion, person, reserve.per_person_max)?);
         }
         for release in &write.release {
             parts.extend(released(&self.0, release, next.user)?);
+        }
+        if let Some(claim) = &write.claim {
+            parts.extend(claimed(&self.0, claim)?);
         }
         parts.extend(self.open_part(before, next)?);
         if write.history.iter().any(|line| matches!(line.what, HistoryEvent::TrialBegan { .. })) {
@@ -146,12 +149,7 @@ impl Subscriptions {
 
     /// Subscriptions and charges of one shard that were due by `now`, the longest due first, at most `limit`.
     pub async fn due(&self, shard: u8, now: Timestamp, limit: i32) -> Result<Vec<DueItem>, StoreError> {
-        let request = self.0.client.query().table_name(self.0.table()?).index_name("due").limit(limit);
-        let request = request.key_condition_expression("due_shard = :shard AND due_at <= :now");
-        let request = request.expression_attribute_values(":shard", text(shard_name(shard)));
-        let request = request.expression_attribute_values(":now", number(now.as_second().max(0) as u64));
-        let items = request.send().await.map_err(failure)?.items.unwrap_or_default();
-        items.iter().map(due_item).collect()
+        due::query(&self.0, shard, now, limit).await?.iter().map(due_item).collect()
     }
 
     /// How many included tickets of this month are used.
@@ -208,7 +206,7 @@ impl Subscriptions {
         before: Option<&Subscription>,
         next: &Subscription,
     ) -> Result<Option<TransactWriteItem>, StoreError> {
-        let (had, has) = (before.is_some_and(occupies), occupies(next));
+        let (had, has) = (before.is_some_and(Subscription::occupies), next.occupies());
         if had == has {
             return Ok(None);
         }
@@ -235,17 +233,8 @@ impl Subscriptions {
     }
 }
 
-/// Whether it takes the one place of its subscriber: it is not over, or a charge would bring it back.
-fn occupies(subscription: &Subscription) -> bool {
-    !subscription.is_closed() || subscription.owed.is_some()
-}
-
 fn put(put: Put) -> TransactWriteItem {
     TransactWriteItem::builder().put(put).build()
-}
-
-fn shard_name(shard: u8) -> String {
-    format!("{shard:x}")
 }
 
 /// Keys sort as periods and changes do.
@@ -285,7 +274,7 @@ fn subscription_item(subscription: &Subscription) -> Item {
     let mut item = to_item(subscription);
     item.insert("pk".into(), text(subscription.user.to_string()));
     item.insert("sk".into(), text(subscription.id.to_string()));
-    index(&mut item, subscription.id, subscription.due_at);
+    due::index(&mut item, subscription.id.0, DUE_SHARDS, subscription.due_at);
     item
 }
 
@@ -293,7 +282,7 @@ fn charge_item(charge: &Charge) -> Item {
     let mut item = to_item(charge);
     item.insert("pk".into(), text(charge.id.subscription.to_string()));
     item.insert("sk".into(), text(charge_key(charge.id)));
-    index(&mut item, charge.id.subscription, charge.due_at);
+    due::index(&mut item, charge.id.subscription.0, DUE_SHARDS, charge.due_at);
     item
 }
 
@@ -302,14 +291,4 @@ fn history_item(line: &History) -> Item {
     item.insert("pk".into(), text(line.subscription.to_string()));
     item.insert("sk".into(), text(history_key(line.v, line.nth)));
     item
-}
-
-/// Puts an item into the sparse index: `due_at` as a number of seconds, and with its shard.
-fn index(item: &mut Item, id: SubscriptionId, due_at: Option<Timestamp>) {
-    item.remove("due_at");
-    if let Some(due_at) = due_at {
-        let shard = (id.0 % u128::from(DUE_SHARDS)) as u8;
-        item.insert("due_shard".into(), text(shard_name(shard)));
-        item.insert("due_at".into(), AttributeValue::N(due_at.as_second().to_string()));
-    }
 }

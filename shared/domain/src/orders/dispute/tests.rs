@@ -2,6 +2,7 @@ use super::*;
 use crate::ids::RefundId;
 use crate::orders::tests::{at, event, paying};
 use crate::orders::{OrderState, Refused, Step};
+use crate::payments::Swing;
 use crate::refunds::Ground;
 
 const FEE: i64 = 15;

@@ -43,6 +43,7 @@ fn granted(gift: Gift, periods: u8) -> Granted {
         plans: vec![],
         reserved: 0,
         stackable: true,
+        per_person_max: None,
     }
 }
 

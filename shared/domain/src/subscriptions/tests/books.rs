@@ -1,6 +1,7 @@
 //! The journal of a subscription, whatever happens to it.
 
 use super::*;
+use crate::payments::{DisputeState, ProviderDispute, Swing};
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,12 @@ enum Deed {
     ComeBack,
     NewCard,
     FailRefund,
+    /// A bank has this to say of the latest payment that it can; it wants all of what is left, or a part.
+    Dispute(DisputeState, bool),
+}
+
+fn any_state() -> impl Strategy<Value = DisputeState> {
+    prop_oneof![Just(DisputeState::Open), Just(DisputeState::Won), Just(DisputeState::Lost)]
 }
 
 fn any_deed() -> impl Strategy<Value = Deed> {
@@ -29,6 +36,7 @@ fn any_deed() -> impl Strategy<Value = Deed> {
         2 => Just(Deed::ComeBack),
         1 => Just(Deed::NewCard),
         1 => Just(Deed::FailRefund),
+        2 => (any_state(), any::<bool>()).prop_map(|(state, whole)| Deed::Dispute(state, whole)),
     ]
 }
 
@@ -57,13 +65,21 @@ fn do_deed(world: &mut World, deed: Deed, cheap: &Plan, dear: &Plan) {
         Deed::FailRefund => {
             for charge in world.present() {
                 let Some(refund) = charge.refunds.first() else { continue };
-                if let Some((next, entry)) = charge.refund_failed(refund.id, world.now).unwrap() {
-                    let again = next.refund_again(refund.id, world.now).unwrap();
-                    world.save_charge(next, entry);
-                    world.save_charge(again, []);
+                let Some((next, entry)) = charge.refund_failed(refund.id, None, false, world.now).unwrap() else {
+                    continue;
+                };
+                let again = next.retry_refund(refund.id, world.now);
+                world.save_charge(next, entry);
+                match again {
+                    Ok(again) => world.save_charge(again, []),
+                    Err(refused) => assert_eq!((refused, charge.is_disputed()), (Refused::Disputed, true)),
                 }
             }
             None
+        }
+        Deed::Dispute(state, is_whole) => {
+            let latest = world.charges.values().rev().find(|charge| charge.is_booked());
+            latest.and_then(|charge| dispute(world, charge, state, is_whole))
         }
     };
     if let Some(write) = write {
@@ -75,19 +91,41 @@ fn do_deed(world: &mut World, deed: Deed, cheap: &Plan, dear: &Plan) {
     world.refund_all();
 }
 
+/// What follows from news of a dispute.
+fn dispute(world: &World, charge: &Charge, state: DisputeState, is_whole: bool) -> Option<Write> {
+    let back: i64 = charge.refunds.iter().filter(|refund| refund.is_done()).map(|refund| refund.amount).sum();
+    let left = if is_whole { charge.amount.amount - back } else { (charge.amount.amount - back) / 2 };
+    let id = format!("du_{}", charge.id);
+    let known = charge.dispute(&id);
+    let withdrawn = known.and_then(|known| known.withdrawn).unwrap_or(Swing { amount: left, fee: 15 });
+    let amount = withdrawn.amount;
+    if amount == 0 {
+        return None;
+    }
+    let reinstated = (state == DisputeState::Won).then_some(Swing { amount, fee: 0 });
+    let seen = ProviderDispute { id, state, amount, withdrawn: Some(withdrawn), reinstated };
+    let write = world.sub.dispute_seen(charge, &world.present(), &seen, world.now).unwrap()?;
+    let told = write.charges.iter().find(|next| next.id == charge.id).expect("it is written");
+    assert_eq!(write.subscription.dispute_seen(told, &world.present(), &seen, world.now), Ok(None), "said twice");
+    Some(write)
+}
+
 fn check(world: &World) {
     assert!(world.entries.iter().all(|entry| entry.balances() == Ok(true)));
     let keys: BTreeSet<_> = world.entries.iter().map(ChargeEntry::key).collect();
     assert_eq!(keys.len(), world.entries.len(), "each event is booked once");
     let accounts = [Account::Provider, Account::Deferred, Account::Revenue, Account::Unadopted];
-    assert_eq!(accounts.map(|account| world.sum(account)).iter().sum::<i64>(), 0);
-    let deferred: i64 = world.charges.values().map(Charge::deferred).sum();
-    assert_eq!(-world.sum(Account::Deferred), deferred, "what is owed is what the charges say");
+    let accounts = [&accounts[..], &[Account::Disputes, Account::Fees]].concat();
+    assert_eq!(accounts.into_iter().map(|account| world.sum(account)).sum::<i64>(), 0);
+    let unearned: i64 = world.charges.values().map(Charge::unearned).sum();
+    assert_eq!(-world.sum(Account::Deferred), unearned, "what is owed is what the charges say");
     for charge in world.charges.values() {
-        let refunds: i64 = charge.refunds.iter().map(|refund| refund.amount).sum();
-        assert!(
-            charge.recognised >= 0 && charge.deferred() >= 0 && charge.recognised + refunds <= charge.amount.amount
-        );
+        let gone: i64 = charge.refunds.iter().filter(|refund| refund.is_done()).map(|refund| refund.amount).sum();
+        assert!(charge.recognised >= 0 && charge.unearned() >= 0 && charge.recognised + gone <= charge.amount.amount);
+        let is_owed_back = charge.refunds.iter().any(|refund| !refund.is_done());
+        assert!(is_owed_back || charge.deferred() == charge.unearned(), "nothing else waits");
+        let is_lost = charge.disputes.iter().any(|known| known.dispute.state == DisputeState::Lost);
+        assert!(!is_lost || world.sub.state == State::Ended, "a dispute that is lost ends it");
     }
     let paid = world.charges.values().filter(|charge| charge.state == ChargeState::Succeeded);
     let periods: Vec<_> =
@@ -119,11 +157,29 @@ proptest! {
             world.save(write);
             world.refund_all();
         }
+        for charge in world.present() {
+            let is_open = charge.disputes.iter().any(|known| known.dispute.state == DisputeState::Open);
+            if let Some(write) = is_open.then(|| dispute(&world, &charge, DisputeState::Won, true)).flatten() {
+                world.save(write);
+                world.refund_all();
+            }
+        }
+        // And somebody sees to what had failed.
+        for charge in world.present() {
+            let failed = charge.refunds.iter().filter(|refund| refund.state == ChargeRefundState::Failed);
+            let asked = failed.filter_map(|refund| charge.retry_refund(refund.id, world.now).ok()).next();
+            if let Some(asked) = asked {
+                world.save_charge(asked, []);
+                world.refund_all();
+            }
+        }
         let end = world.now + SignedDuration::from_hours(24 * 400);
         world.run_until(end, World::pay);
         check(&world);
+        prop_assert_eq!(world.sum(Account::Disputes), 0);
         prop_assert_eq!(world.sum(Account::Deferred), 0);
-        prop_assert_eq!(world.sum(Account::Provider), -world.sum(Account::Revenue));
+        let kept = world.sum(Account::Provider) + world.sum(Account::Fees);
+        prop_assert_eq!(kept, -world.sum(Account::Revenue));
     }
 
     #[test]

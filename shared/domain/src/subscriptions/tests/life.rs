@@ -161,7 +161,7 @@ fn the_next_step_of_a_charge_follows_from_what_is_seen() {
     let (late, entry) = dropped.paid_late(3000, world.now);
     let refund = late.requested_refund().unwrap().id;
     assert_eq!((late.step(None, seen(P::Captured)), entry.of(Account::Unadopted)), (ChargeStep::Refund(refund), -3000));
-    let (done, back) = late.refund_done(refund, world.now).unwrap().unwrap();
+    let (done, back) = late.refund_done(refund, "re_1".into(), world.now).unwrap().unwrap();
     assert_eq!((back.of(Account::Unadopted), done.step(None, seen(P::Captured))), (3000, ChargeStep::Nothing));
 }
 
@@ -191,6 +191,7 @@ fn what_nobody_pays_ends_and_gives_its_promotion_back() {
         plans: vec![],
         reserved: 1500,
         stackable: false,
+        per_person_max: Some(1),
     };
     let reserve =
         Reserve { promotion: PromotionId(9), amount: 1500, redemptions_max: None, budget_max: None, per_person_max: 1 };

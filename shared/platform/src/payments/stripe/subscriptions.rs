@@ -55,6 +55,7 @@ struct Card {
     last4: String,
     exp_month: i8,
     exp_year: i16,
+    fingerprint: Option<String>,
 }
 
 impl Stripe {
@@ -140,8 +141,8 @@ impl Stripe {
         let found: Option<PaymentMethod> = self.get(&format!("/v1/payment_methods/{id}")).await?;
         let Some(PaymentMethod { id, customer, card }) = found else { return Ok(None) };
         let no_card = || GatewayError::Refused("a saved method is no card".into());
-        let Card { brand, last4, exp_month, exp_year } = card.ok_or_else(no_card)?;
-        Ok(Some(SavedMethod { id, customer, brand, last4, exp_month, exp_year }))
+        let Card { brand, last4, exp_month, exp_year, fingerprint } = card.ok_or_else(no_card)?;
+        Ok(Some(SavedMethod { id, customer, brand, last4, exp_month, exp_year, fingerprint }))
     }
 
     pub(super) async fn detach_method(&self, id: &str) -> Result<(), GatewayError> {
