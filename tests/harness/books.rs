@@ -193,15 +193,17 @@ impl Audit {
     #[track_caller]
     fn check_disputes(&self) {
         for dispute in &self.books.disputes {
-            let owner = self.orders.iter().find(|order| order.payment.as_ref() == Some(&dispute.payment_intent));
-            let order = owner.expect("what was captured is an order's");
-            let known = order.disputes.iter().find(|known| known.id == dispute.id);
+            let of_intent = |payment: &Option<String>| payment.as_ref() == Some(&dispute.payment_intent);
+            let of_orders = self.orders.iter().filter(|order| of_intent(&order.payment)).flat_map(|o| &o.disputes);
+            let of_charges = self.charges.iter().filter(|charge| of_intent(&charge.intent)).flat_map(|c| &c.disputes);
+            let mut all = of_orders.chain(of_charges.map(|known| &known.dispute));
+            let known = all.find(|known| known.id == dispute.id);
             let state = match dispute.status {
                 DisputeStatus::NeedsResponse | DisputeStatus::UnderReview => DisputeState::Open,
                 DisputeStatus::Won => DisputeState::Won,
                 DisputeStatus::Lost => DisputeState::Lost,
             };
-            assert_eq!(known.map(|known| (known.state, known.amount)), Some((state, dispute.amount)), "{order:?}");
+            assert_eq!(known.map(|known| (known.state, known.amount)), Some((state, dispute.amount)), "{dispute:?}");
         }
         let mut booked: HashMap<_, usize> = HashMap::new();
         for entry in self.entries.iter().filter(|entry| matches!(entry.cause, Cause::DisputeLost { .. })) {

@@ -3,6 +3,7 @@
 
 use crate::books::Audit;
 use domain::ledger::Account;
+use domain::payments::DisputeState;
 use domain::subscriptions::{Charge, ChargeRefundState, ChargeState};
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +13,7 @@ impl Audit {
     pub(crate) fn check_subscriptions(&self, moved: &HashMap<&str, (i64, i64)>) {
         let mut open = BTreeMap::new();
         for subscription in &self.subscriptions {
-            if !subscription.is_closed() || subscription.owed.is_some() {
+            if subscription.occupies() {
                 let other = open.insert(subscription.user, subscription.id);
                 assert!(other.is_none(), "one has two: {subscription:?}");
             }
@@ -45,10 +46,45 @@ impl Audit {
             let of_it = self.charge_entries.iter().filter(|entry| entry.charge == charge.id);
             of_it.map(|entry| entry.of(account)).sum::<i64>()
         };
-        assert_eq!(booked(Account::Provider), captured - given_back, "the journal of {charge:?}");
-        assert_eq!(booked(Account::Revenue), -charge.recognised, "what was earned by {charge:?}");
-        let deferred = if is_paid && charge.unadopted.is_none() { captured - charge.recognised - done } else { 0 };
-        assert_eq!(booked(Account::Deferred), -deferred, "what is owed for {charge:?}");
-        assert!(deferred >= 0, "no more is earned or given back than was paid: {charge:?}");
+        assert_eq!(booked(Account::Provider), captured - given_back - disputed(charge), "the journal of {charge:?}");
+        let (open, unearned, earned) = held_by_banks(charge);
+        assert_eq!(booked(Account::Disputes), open, "what banks have and have not decided on: {charge:?}");
+        let is_adopted = is_paid && charge.unadopted.is_none();
+        if is_adopted {
+            assert_eq!(booked(Account::Revenue), earned - charge.recognised, "what was earned by {charge:?}");
+            let deferred = captured - charge.recognised - done - unearned;
+            assert_eq!(booked(Account::Deferred), -deferred, "what is owed for {charge:?}");
+            assert!(deferred >= 0, "no more is earned or given back than was paid: {charge:?}");
+        } else {
+            assert_eq!(
+                (booked(Account::Revenue), booked(Account::Deferred)),
+                (0, 0),
+                "nothing is earned by {charge:?}"
+            );
+        }
     }
+}
+
+/// What disputes have taken from the provider's balance, fees included.
+fn disputed(charge: &Charge) -> i64 {
+    let disputes = charge.disputes.iter().map(|known| &known.dispute);
+    let moved = disputes.map(|dispute| {
+        let withdrawn = dispute.withdrawn.map_or(0, |swing| swing.amount + swing.fee);
+        withdrawn - dispute.reinstated.map_or(0, |swing| swing.amount - swing.fee)
+    });
+    moved.sum()
+}
+
+/// What banks have and have not decided on; and what they keep: of time to come, and of what had been earned.
+fn held_by_banks(charge: &Charge) -> (i64, i64, i64) {
+    let (mut open, mut unearned, mut earned) = (0, 0, 0);
+    for known in &charge.disputes {
+        let taken = known.dispute.withdrawn.map_or(0, |swing| swing.amount);
+        match known.dispute.state {
+            DisputeState::Open => open += taken,
+            DisputeState::Lost => (unearned, earned) = (unearned + known.unearned, earned + taken - known.unearned),
+            DisputeState::Won => {}
+        }
+    }
+    (open, unearned, earned)
 }

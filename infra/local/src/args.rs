@@ -33,7 +33,7 @@ redrive sends the dead letters of a queue back to it; without a queue it lists t
   --data DIR              where it is kept, and with it the token that is asked for (.boxoffice)
   --aws                   of the account that the environment's AWS credentials are for
 
-grant-role gives somebody who has signed up a role (admin, gate, finance): so a new stack gets its first administrator.
+grant-role gives somebody who has signed up a role (admin, gate, support, finance, marketing): so a new stack gets its first administrator.
   --aws                   in the account that the environment's AWS credentials are for
   --table NAME            the table of accounts, where there are several stacks
 

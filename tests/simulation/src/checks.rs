@@ -58,9 +58,11 @@ pub fn ends(world: &World) -> BTreeMap<String, usize> {
         }
     }
     let Audit { subscriptions, charges, .. } = books(world);
+    let disputes = charges.iter().flat_map(|charge| &charge.disputes);
+    let disputes = disputes.map(|known| format!("charge's dispute {:?}", known.dispute.state));
     let subscriptions = subscriptions.iter().map(|subscription| format!("subscription {:?}", subscription.state));
     let charges = charges.iter().map(|charge| format!("charge {:?} {:?}", charge.kind, charge.state));
-    for end in subscriptions.chain(charges) {
+    for end in subscriptions.chain(disputes).chain(charges) {
         *ends.entry(end.to_lowercase()).or_default() += 1;
     }
     ends
@@ -79,8 +81,9 @@ pub fn books_differ(world: &World) -> bool {
 
 /// Whether the daily comparison has something to find: sums that differ, or a decision that nobody was told of.
 pub fn must_reconcile(world: &World) -> bool {
-    let orders: Vec<Order> = world.tables.scan("Orders").into_iter().map(item).collect();
-    let known = orders.iter().flat_map(|order| &order.disputes);
+    let Audit { orders, charges, .. } = books(world);
+    let of_charges = charges.iter().flat_map(|charge| &charge.disputes).map(|known| &known.dispute);
+    let known = orders.iter().flat_map(|order| &order.disputes).chain(of_charges);
     let open: BTreeSet<&str> =
         known.filter(|dispute| dispute.state == DisputeState::Open).map(|dispute| dispute.id.as_str()).collect();
     let is_news = |dispute: &sandbox::DisputeEntry| dispute.status.is_decided() && open.contains(dispute.id.as_str());

@@ -52,6 +52,7 @@ pub const PATHS: &[Path] = &[
     subscribes("subscribe, never paid", 1, "pm_sandbox_saved_insufficient_funds", Stays::Keeps, &[6, 8, 2]),
     subscribes("subscribe, another card", 1, "pm_card_chargeCustomerFail", Stays::NewCard, &[6]),
     subscribes("subscribe, cancel at once", 0, "pm_card_visa", Stays::CancelsNow, &[1]),
+    subscribes("subscribe, dispute lost", 0, DISPUTED_CARD, Stays::Keeps, &[1]),
     subscribes("subscribe, another plan", 0, "pm_card_visa", Stays::OtherPlan, &[33]),
 ];
 

@@ -134,8 +134,20 @@ impl Door {
         key: &str,
         body: Value,
     ) -> Option<Reply> {
+        self.repeat(who, method, path, Some(key), body).await
+    }
+
+    /// Repeats a request until it has an answer.
+    pub async fn repeat(
+        &self,
+        who: &User,
+        method: &'static str,
+        path: String,
+        key: Option<&str>,
+        body: Value,
+    ) -> Option<Reply> {
         for _ in 0..TRIES_MAX {
-            if let Some(reply) = self.ask(who, method, path.clone(), Some(key), body.clone()).await {
+            if let Some(reply) = self.ask(who, method, path.clone(), key, body.clone()).await {
                 self.diary.write(|seen| seen.last = Some(reply.clone()));
                 if reply.status < 500 {
                     return Some(reply);

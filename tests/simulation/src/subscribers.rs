@@ -68,28 +68,28 @@ impl Door {
         match errand.stays {
             Stays::Keeps => {}
             Stays::CancelsAtEnd => {
-                self.insist(who, "DELETE", path.to_owned(), "cancel", Value::Null).await;
+                self.repeat(who, "DELETE", path.to_owned(), None, Value::Null).await;
             }
             Stays::CancelsNow => {
-                self.insist(who, "DELETE", format!("{path}?at=now"), "cancel", Value::Null).await;
+                self.repeat(who, "DELETE", format!("{path}?at=now"), None, Value::Null).await;
             }
             Stays::Resumes => {
-                self.insist(who, "DELETE", path.to_owned(), "cancel", Value::Null).await;
+                self.repeat(who, "DELETE", path.to_owned(), None, Value::Null).await;
                 self.pause("changes their mind").await;
-                self.insist(who, "POST", format!("{path}/resume"), "resume", Value::Null).await;
+                self.repeat(who, "POST", format!("{path}/resume"), None, Value::Null).await;
             }
             Stays::NewCard => {
-                let asked = self.insist(who, "PUT", format!("{path}/payment-method"), "card", Value::Null).await;
+                let asked = self.repeat(who, "PUT", format!("{path}/payment-method"), None, Value::Null).await;
                 if let Some(asked) = asked.filter(|reply| reply.status == 200) {
                     self.confirm(&asked.body, "pm_card_visa").await;
                     self.pause("is it saved").await;
-                    self.insist(who, "POST", format!("{path}/retry"), "retry", Value::Null).await;
-                    self.insist(who, "POST", format!("{path}/return"), "return", Value::Null).await;
+                    self.repeat(who, "POST", format!("{path}/retry"), None, Value::Null).await;
+                    self.repeat(who, "POST", format!("{path}/return"), None, Value::Null).await;
                 }
             }
             Stays::OtherPlan => {
                 let other = json!({ "plan_id": self.plans[1 - errand.plan], "consent_text": "The other one." });
-                self.insist(who, "PUT", format!("{path}/plan"), "plan", other).await;
+                self.repeat(who, "PUT", format!("{path}/plan"), None, other).await;
             }
         }
     }
@@ -97,13 +97,14 @@ impl Door {
 
 /// Who subscribes: nobody in most runs, or up to two.
 pub fn subscribers(choices: &mut Choices) -> Vec<Subscriber> {
-    const CARDS: [&str; 8] = [
+    const CARDS: [&str; 9] = [
         "pm_card_visa",
         "pm_card_visa",
         "pm_card_visa",
         "pm_card_chargeCustomerFail",
         "pm_card_chargeDeclined",
         "pm_card_refundFail",
+        "pm_card_createDispute",
         "pm_sandbox_saved_insufficient_funds",
         "pm_sandbox_delay_120",
     ];
