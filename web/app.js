@@ -10,11 +10,11 @@ import {
   h,
   language,
   languageMenu,
-  money,
   pause,
   say,
   text,
   translatePage,
+  withFee,
 } from './ui.js';
 
 const SEARCH_PAUSE_MS = 300;
@@ -127,7 +127,7 @@ function eventLine(event) {
         { class: 'end' },
         saleNote(event)
           ? h('small', { class: 'muted' }, saleNote(event))
-          : cheapest && text('from_price', { price: money(cheapest) }),
+          : cheapest && text('from_price', { price: withFee(cheapest, event.service_fee) }),
       ),
     ),
   );

@@ -2,7 +2,7 @@
 import { call, once, send, serverNow } from './api.js';
 import { SeatMap } from './seatmap.js';
 import { FREE, applyStates, buildHall } from './hall.js';
-import { button, date, explain, field, h, locale, mark, money, repeat, say, text, whisper } from './ui.js';
+import { button, date, explain, feeLine, field, h, locale, mark, money, repeat, say, text, whisper, withFee } from './ui.js';
 
 const POLL_MS = 2000;
 const ORDER_SEATS_MAX = 10;
@@ -142,7 +142,7 @@ const seatName = (seat) => text('seat', { section: seat.sectionName, row: seat.r
 function look(page, found) {
   if (!found) return;
   const price = page.event.prices[found.category];
-  const parts = [page.category(found.category).name, price && money(price)];
+  const parts = [page.category(found.category).name, price && withFee(price, page.event.service_fee)];
   const states = ['free', 'held', 'sold', 'not_for_sale'];
   const state = () => text(page.chosen.has(found.key) ? 'chosen' : states[found.state]);
   const line = found.box
@@ -194,14 +194,17 @@ function showPicked(page) {
       h('b', {}, money(event.prices[seat.category])),
       remove(seat),
     );
-  const total = seats.reduce((sum, seat) => sum + event.prices[seat.category].amount, 0);
+  const sum = (amount) => seats.reduce((all, seat) => all + amount(event.prices[seat.category]), 0);
   const { currency } = event.prices[seats[0].category];
+  const fees = sum((price) => (price.amount > 0 ? (event.service_fee?.amount ?? 0) : 0));
+  const total = sum((price) => price.amount) + fees;
   const clear = () => {
     chosen.clear();
     showPicked(page);
   };
   page.picked.append(
     h('ul', { class: 'seats' }, seats.map(line)),
+    ...(fees > 0 ? [feeLine({ amount: fees, currency })] : []),
     h(
       'p',
       { class: 'sum' },
@@ -262,7 +265,7 @@ function bestForm(page) {
     'select',
     {},
     option('', text('any')),
-    categories.map(([key, price]) => option(key, `${page.category(key).name}, ${money(price)}`)),
+    categories.map(([key, price]) => option(key, `${page.category(key).name}, ${withFee(price, event.service_fee)}`)),
   );
   const section = h(
     'select',
@@ -336,12 +339,14 @@ function prices(page) {
       ),
     );
   });
-  return h('section', { class: 'card prices' }, h('h2', {}, text('prices')), h('ul', {}, rows));
+  const fee = event.service_fee && h('p', { class: 'muted' }, text('fee_each', { fee: money(event.service_fee) }));
+  return h('section', { class: 'card prices' }, h('h2', {}, text('prices')), h('ul', {}, rows), fee);
 }
 
 function terms(event) {
   const percent = new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 2 });
-  const share = (term) => text('terms_share', { share: percent.format(term.share_basis_points / 10_000) });
+  const key = (term) => (event.service_fee && term.returns_service_fee ? 'terms_share_and_fee' : 'terms_share');
+  const share = (term) => text(key(term), { share: percent.format(term.share_basis_points / 10_000) });
   const line = (term) =>
     h('li', {}, term.text, ' ', h('b', {}, share(term)), h('small', { class: 'muted' }, term.source));
   return h(
@@ -349,6 +354,7 @@ function terms(event) {
     { class: 'card terms' },
     h('summary', {}, text('refund_terms')),
     h('ul', {}, event.refund_terms.map(line)),
+    event.service_fee && h('p', { class: 'muted' }, text('fee_terms')),
     h('p', { class: 'muted' }, text('not_advice')),
   );
 }

@@ -1,6 +1,6 @@
 // One's own orders: the hold and its clock, payment, tickets, and giving them back.
 import { call, once, serverNow } from './api.js';
-import { button, date, explain, h, money, pause, repeat, say, text, whisper } from './ui.js';
+import { button, date, explain, feeLine, h, money, pause, repeat, say, text, whisper, withFee } from './ui.js';
 
 const POLL_MS = 1500;
 const REST_POLL_MS = 15_000;
@@ -145,6 +145,7 @@ function holdCard(page) {
     { class: 'card' },
     isOpen && countdown(page),
     h('ul', { class: 'seats' }, order.seats.map(line)),
+    order.service_fees && feeLine(order.service_fees),
     h('p', { class: 'sum' }, h('span', {}, text('total')), h('b', {}, money(order.total))),
     isOpen &&
       h(
@@ -232,7 +233,7 @@ function ticket(page, seat) {
       h(
         'p',
         {},
-        `${categoryName(page, seat)} · ${money(seat.price)} · `,
+        `${categoryName(page, seat)} · ${withFee(seat.price, seat.service_fee)} · `,
         h('b', {}, text(`ticket_${seat.ticket_status}`)),
       ),
       h('p', { class: 'muted' }, h('code', {}, seat.ticket_id)),
@@ -276,6 +277,12 @@ function refundCard(page) {
   );
 }
 
+/** The service fees that were paid for the tickets of a quote; they go back whole or not at all. */
+const feesOf = ({ tickets, total }) => ({
+  amount: tickets.reduce((sum, { service_fee: fee }) => sum + (fee?.paid.amount ?? 0), 0),
+  currency: total.currency,
+});
+
 function quoteView(page, quote, ids) {
   const seatOf = (id) => page.order.seats.find((seat) => seat.ticket_id === id);
   const line = ({ ticket_id, paid, refund }) =>
@@ -294,6 +301,8 @@ function quoteView(page, quote, ids) {
     { class: 'quote' },
     h('ul', { class: 'seats' }, quote.tickets.map(line)),
     h('p', {}, quote.reason),
+    quote.service_fees &&
+      h('p', {}, text(quote.service_fees.amount > 0 ? 'fee_returned' : 'fee_kept', { fee: money(feesOf(quote)) })),
     h('p', { class: 'muted' }, `${text('rule_source')}: ${quote.source}`),
     h(
       'div',

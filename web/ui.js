@@ -40,6 +40,10 @@ export function money({ amount, currency }) {
   );
 }
 
+/** A price with the service fee that is paid beside it, where there is one. */
+export const withFee = (price, fee) =>
+  fee?.amount > 0 && price.amount > 0 ? text('plus_fee', { price: money(price), fee: money(fee) }) : money(price);
+
 /** An instant as the clock on the venue's wall shows it. */
 export function date(instant, timeZone, options = { dateStyle: 'full', timeStyle: 'short' }) {
   return new Intl.DateTimeFormat(locale, { ...options, timeZone }).format(new Date(instant));
@@ -62,6 +66,10 @@ export function h(tag, attributes = {}, ...children) {
 export function field(label, control, hint) {
   return h('label', { class: 'field' }, h('span', {}, label), control, hint && h('small', {}, hint));
 }
+
+/** The service fees of an order, above its total. */
+export const feeLine = (fees) =>
+  h('p', { class: 'sum fee' }, h('span', {}, text('service_fee')), h('span', {}, money(fees)));
 
 /** A picture of what a seat looks like on the map, for legends. */
 export const mark = (kind, color) => h('span', { class: `mark ${kind}`, color, 'aria-hidden': 'true' });

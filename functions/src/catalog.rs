@@ -3,7 +3,7 @@
 
 mod visitor;
 
-use crate::views::MoneyOut;
+use crate::views::{MoneyOut, some_fee};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -63,6 +63,9 @@ pub struct EventOut {
     pub status: EventStatus,
     /// The price of a seat by its category.
     pub prices: BTreeMap<String, MoneyOut>,
+    /// What each ticket that is paid for costs beside its price; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_fee: Option<MoneyOut>,
     /// The terms of refund, each with its source. Not legal advice.
     pub refund_terms: Vec<TermOut>,
     /// Only subscribers with that perk see it and buy it.
@@ -99,6 +102,8 @@ pub struct TermOut {
     pub text: String,
     /// What is given back, in ten-thousandths of the price.
     pub share_basis_points: u16,
+    /// Whether the service fee is given back too, whole.
+    pub returns_service_fee: bool,
     /// The law's article, or the organiser's terms.
     pub source: String,
 }
@@ -154,6 +159,7 @@ impl From<&Event> for EventOut {
             rule: term.rule,
             text: term.text,
             share_basis_points: term.share.into(),
+            returns_service_fee: term.returns_service_fee,
             source: term.source,
         });
         Self {
@@ -167,6 +173,7 @@ impl From<&Event> for EventOut {
             on_sale_until: event.on_sale_until,
             status: event.status,
             prices: event.prices.iter().map(|(category, amount)| (category.clone(), price(amount))).collect(),
+            service_fee: some_fee(event.service_fee, event.currency),
             refund_terms: terms.collect(),
             hidden: event.hidden,
             presale: None,
@@ -309,6 +316,8 @@ async fn presale(app: &App, event: &Event) -> Option<PresaleOut> {
 struct SeatMapOut {
     layout: LayoutRefOut,
     prices: BTreeMap<String, MoneyOut>,
+    /// What each ticket that is paid for costs beside its price; absent where there is none.
+    service_fee: Option<MoneyOut>,
     sections: Vec<SectionMapOut>,
     /// Free seats and standing places by category.
     free: BTreeMap<String, u32>,

@@ -2,8 +2,9 @@
 
 use crate::buy::perks::AppliedOut;
 use axum::http::StatusCode;
+use domain::catalog::Price;
 use domain::ids::{EventId, OrderId, RefundId, TicketId};
-use domain::money::Money;
+use domain::money::{Currency, Money};
 use domain::orders::{Dispute, Order, OrderSeat, OrderState, Refund, RefundRefused, RefundState, Refused, TicketState};
 use domain::payments::DisputeState;
 use domain::refunds::{self, Decision, Ground};
@@ -27,6 +28,11 @@ impl From<Money> for MoneyOut {
     }
 }
 
+/// A service fee, where there is one.
+pub fn some_fee(amount: i64, currency: Currency) -> Option<MoneyOut> {
+    (amount > 0).then(|| Money::new(amount, currency).into())
+}
+
 /// Where an order stands. At rest: `paid`, `partly_refunded`, `refunded`, `expired`, `lost`, `cancelled`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct OrderOut {
@@ -39,7 +45,11 @@ pub struct OrderOut {
     #[schema(value_type = String)]
     pub status: OrderState,
     pub seats: Vec<OrderSeatOut>,
+    /// What is paid: the prices of all seats and their service fees.
     pub total: MoneyOut,
+    /// How much of the total is service fees; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_fees: Option<MoneyOut>,
     /// What the buyer's subscription made of it, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<AppliedOut>,
@@ -80,6 +90,9 @@ pub struct OrderSeatOut {
     pub seat: String,
     pub category: String,
     pub price: MoneyOut,
+    /// What is paid beside the price; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_fee: Option<MoneyOut>,
     /// The ticket, once the order is paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -97,7 +110,8 @@ impl OrderSeatOut {
             row: seat.row.clone(),
             seat: seat.seat.clone(),
             category: seat.category.clone(),
-            price: Money::new(seat.price, order.currency).into(),
+            price: Money::new(seat.price.ticket, order.currency).into(),
+            service_fee: some_fee(seat.price.fee, order.currency),
             ticket_id: seat.ticket.map(|_| TicketId { order: order.id, index }),
             ticket_status: seat.ticket,
         }
@@ -113,6 +127,7 @@ impl From<&Order> for OrderOut {
             status: order.state,
             seats: order.seats.iter().zip(0..).map(|(seat, index)| OrderSeatOut::new(order, index, seat)).collect(),
             total: order.total().into(),
+            service_fees: some_fee(order.price().fee, order.currency),
             applied: order.applied.as_ref().map(|applied| AppliedOut::new(order, applied)),
             placed_at: order.placed_at,
             hold_until: holds.then_some(order.hold_until),
@@ -134,6 +149,9 @@ pub struct RefundOut {
     #[schema(value_type = Vec<String>)]
     pub ticket_ids: Vec<TicketId>,
     pub amount: MoneyOut,
+    /// How much of the amount is service fees: 0 where they are kept, absent where the tickets had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_fees: Option<MoneyOut>,
     /// The rule that decided, such as `ru_52_1_10_days`; its text, and where it stands.
     pub rule: String,
     pub reason: String,
@@ -149,6 +167,7 @@ impl RefundOut {
             status: refund.state,
             ticket_ids: refund.tickets.iter().map(|&index| TicketId { order: order.id, index }).collect(),
             amount: refund.money(order.currency).into(),
+            service_fees: of_fees(order, &refund.tickets, refund.fee),
             rule: refund.rule.clone(),
             reason: refund.reason.clone(),
             source: refund.source.clone(),
@@ -162,6 +181,9 @@ impl RefundOut {
 pub struct RefundQuoteOut {
     pub tickets: Vec<TicketQuoteOut>,
     pub total: MoneyOut,
+    /// How much of the total is service fees: 0 where they are kept, absent where the tickets had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_fees: Option<MoneyOut>,
     /// The ground that decided: an event that was changed or cancelled counts before the buyer's wish.
     #[schema(value_type = String)]
     pub ground: Ground,
@@ -174,26 +196,49 @@ pub struct RefundQuoteOut {
 pub struct TicketQuoteOut {
     #[schema(value_type = String)]
     pub ticket_id: TicketId,
+    /// The price and the service fee.
     pub paid: MoneyOut,
+    pub refund: MoneyOut,
+    /// What of these is the service fee; absent where the ticket had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_fee: Option<FeeQuoteOut>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FeeQuoteOut {
+    pub paid: MoneyOut,
+    /// All of it or nothing.
     pub refund: MoneyOut,
 }
 
 impl RefundQuoteOut {
     pub fn new(order: &Order, tickets: &[u8], decision: &Decision) -> Self {
-        let quotes = tickets.iter().zip(&decision.amounts).map(|(&index, &refund)| TicketQuoteOut {
-            ticket_id: TicketId { order: order.id, index },
-            paid: Money::new(order.seats[usize::from(index)].price, order.currency).into(),
-            refund: refund.into(),
+        let quotes = tickets.iter().zip(&decision.amounts).map(|(&index, &refund)| {
+            let money = |amount| MoneyOut::from(Money::new(amount, order.currency));
+            let paid = order.seats[usize::from(index)].price;
+            TicketQuoteOut {
+                ticket_id: TicketId { order: order.id, index },
+                paid: money(paid.total()),
+                refund: money(refund.total()),
+                service_fee: (paid.fee > 0).then(|| FeeQuoteOut { paid: money(paid.fee), refund: money(refund.fee) }),
+            }
         });
         Self {
             tickets: quotes.collect(),
             total: decision.total.into(),
+            service_fees: of_fees(order, tickets, decision.fee),
             ground: decision.ground,
             rule: decision.rule.clone(),
             reason: decision.reason.clone(),
             source: decision.source.clone(),
         }
     }
+}
+
+/// What goes back of the service fees of these tickets, if they had any.
+fn of_fees(order: &Order, tickets: &[u8], amount: i64) -> Option<MoneyOut> {
+    let paid: Price = tickets.iter().map(|&index| order.seats[usize::from(index)].price).sum();
+    (paid.fee > 0).then(|| Money::new(amount, order.currency).into())
 }
 
 /// Why an order cannot be done what was asked, for the client.

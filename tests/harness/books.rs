@@ -4,10 +4,12 @@ use crate::TestApp;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use boxoffice::Running;
+use domain::catalog::Price;
 use domain::ids::EventId;
 use domain::ledger::{Account, Cause, ChargeEntry, Entry, Leg};
 use domain::orders::{Order, OrderState, RefundState, TicketState};
 use domain::payments::DisputeState;
+use domain::refunds::Ground::{EventCancelled, EventMoved, EventReplaced};
 use domain::subscriptions::{Charge, Subscription};
 use sandbox::{Books, DisputeStatus, Status};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -130,6 +132,7 @@ impl Audit {
         for order in &self.orders {
             self.check_order(order, &moved, sales.get(&order.id).copied().unwrap_or(0));
         }
+        self.check_owed();
         self.check_disputes();
         self.check_seats();
         self.check_subscriptions(&moved);
@@ -187,6 +190,35 @@ impl Audit {
             assert_eq!(captured - given_back, failed, "nothing is kept of {order:?}");
         }
         assert_eq!(sales, usize::from(is_sold), "one sale is in the journal of {order:?}");
+    }
+
+    /// What the journal has for the organiser and as service fees is what was sold, less what went back or was lost, order by
+    /// order. A fee goes back whole with an event that was called off or changed, or by the terms, and otherwise stays.
+    #[track_caller]
+    fn check_owed(&self) {
+        let mut booked: HashMap<_, (i64, i64)> = HashMap::new();
+        for entry in &self.entries {
+            let owed = booked.entry(entry.order).or_default();
+            *owed = (owed.0 - entry.of(Account::Organiser), owed.1 - entry.of(Account::ServiceFees));
+        }
+        for order in &self.orders {
+            let is_sold = order.paid_at.is_some();
+            let sold = if is_sold { order.price() } else { Price::default() };
+            let done = order.refunds.iter().filter(|refund| is_sold && refund.state == RefundState::Done);
+            let lost = order.disputes.iter().filter(|one| is_sold && one.was_lost && one.state != DisputeState::Won);
+            let lost = lost.filter_map(|dispute| Some((dispute.withdrawn?.amount, dispute.fee_lost)));
+            let gone: Vec<_> = done.map(|refund| (refund.amount, refund.fee)).chain(lost).collect();
+            let fee = sold.fee - gone.iter().map(|(_, fee)| fee).sum::<i64>();
+            let all = sold.total() - gone.iter().map(|(amount, _)| amount).sum::<i64>();
+            assert_eq!(booked.remove(&order.id).unwrap_or_default(), (all - fee, fee), "what is owed of {order:?}");
+            for refund in &order.refunds {
+                let is_whole = order.policy.returns_service_fee
+                    || matches!(refund.ground, Some(EventCancelled | EventMoved | EventReplaced));
+                let paid: Price = refund.tickets.iter().map(|&ticket| order.seats[usize::from(ticket)].price).sum();
+                assert_eq!(refund.fee, if is_whole { paid.fee } else { 0 }, "the fee in {refund:?} of {order:?}");
+            }
+        }
+        assert!(booked.is_empty(), "entries without an order: {booked:?}");
     }
 
     /// Each dispute is in its order as the provider has it, and the tickets are what it means for them.

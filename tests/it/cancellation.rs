@@ -21,7 +21,8 @@ fn one(row: u8) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_pays_at_that_moment_loses_nothing() {
     let app = TestApp::start().await;
-    let (event, buyer) = (app.on_sale().await, app.buyer());
+    let (hall, buyer) = (app.hall().await, app.buyer());
+    let event = app.event(&hall, &json!({ "service_fee": 5_000 })).await;
     let paid = app.buy(&buyer, &event, &one(1)).await;
     let (held, paying) = (app.hold(&buyer, &event, &one(2)).await, app.hold(&buyer, &event, &one(3)).await);
     let (authorised, at_once) = (app.hold(&buyer, &event, &one(4)).await, app.hold(&buyer, &event, &one(5)).await);
@@ -51,14 +52,19 @@ async fn whoever_pays_at_that_moment_loses_nothing() {
         assert_eq!(now["status"], status, "{now}");
     }
     let refund = &app.order(&buyer, id(&paid)).await["refunds"][0];
-    assert_eq!((&refund["amount"]["amount"], &refund["rule"]), (&json!(150_000), &json!("ru_52_1_event_cancelled")));
+    assert_eq!((&refund["amount"]["amount"], &refund["rule"]), (&json!(155_000), &json!("ru_52_1_event_cancelled")));
+    assert_eq!(refund["service_fees"]["amount"], 5_000, "nothing is kept");
     app.advance(601);
     app.sweep().await;
     assert_eq!(app.order(&buyer, id(&held)).await["status"], "expired");
     let audit = app.finish().await;
     let kept: i64 = audit.books.intents.iter().map(|intent| intent.amount_received).sum();
     let returned: i64 = audit.books.refunds.iter().map(|refund| refund.amount).sum();
-    assert_eq!((kept, returned), (300_000, 300_000));
+    assert_eq!((kept, returned), (310_000, 310_000), "with the fees, and of what no order took on too");
+    let accounts = audit.entries.iter().flat_map(|entry| &entry.legs).map(|leg| leg.account);
+    for account in accounts {
+        assert_eq!(audit.entries.iter().map(|entry| entry.of(account)).sum::<i64>(), 0, "{account:?}");
+    }
 }
 
 /// An idempotency key by which this buyer's order lands in the journal's first shard.
@@ -140,7 +146,8 @@ async fn a_last_pass_finds_who_was_settling() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_of_ones_own_and_the_cancellation_are_one() {
     let app = TestApp::start().await;
-    let (event, buyer) = (app.on_sale().await, app.buyer());
+    let (hall, buyer) = (app.hall().await, app.buyer());
+    let event = app.event(&hall, &json!({ "service_fee": 5_000 })).await;
     let order = app.buy(&buyer, &event, &json!([seat("Stalls", 1, 1), seat("Stalls", 1, 2)])).await;
     let one = json!({ "ticket_ids": [order["seats"][0]["ticket_id"]] });
     app.advance(85 * 86_400);
@@ -152,7 +159,7 @@ async fn a_refund_of_ones_own_and_the_cancellation_are_one() {
     let now = app.order(&buyer, id(&order)).await;
     let amounts: Vec<_> =
         now["refunds"].as_array().expect("a list").iter().map(|refund| refund["amount"]["amount"].as_i64()).collect();
-    assert_eq!((now["status"].as_str(), amounts), (Some("refunded"), vec![Some(75_000), Some(150_000)]));
+    assert_eq!((now["status"].as_str(), amounts), (Some("refunded"), vec![Some(75_000), Some(155_000)]));
     let refused = app.post(&buyer, &format!("/orders/{}/refunds", id(&order)), &json!({})).await;
     refused.problem(409, "ticket_refunded");
     app.finish().await;

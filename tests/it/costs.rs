@@ -36,7 +36,9 @@ fn print(what: &str, counts: &Counts) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_seats_cost_twelve_write_units_at_most() {
     let app = TestApp::start_metered().await;
-    let event = app.on_sale().await;
+    let hall = app.hall().await;
+    // All that a seat may cost, so that its item is as large as it gets.
+    let event = app.event(&hall, &json!({ "service_fee": 7_500 })).await;
     let two = |row: u8| json!([seat("Stalls", row, 1), seat("Stalls", row, 2)]);
     // The event and the hall are in the instance's memory from here on.
     app.buy(&app.buyer(), &event, &two(1)).await;

@@ -38,9 +38,9 @@ async fn everything_happens(app: &TestApp, event: &str) {
 async fn the_journal_says_what_the_provider_says() {
     let app = TestApp::start().await;
     let hall = app.hall().await;
-    let rub = app.event(&hall, &Value::Null).await;
-    let eur =
-        app.event(&hall, &json!({ "currency": "EUR", "prices": { "stalls": 4_550, "side": 1_999, "gift": 0 } })).await;
+    let rub = app.event(&hall, &json!({ "service_fee": 7_000 })).await;
+    let prices = json!({ "stalls": 4_550, "side": 1_999, "gift": 0 });
+    let eur = app.event(&hall, &json!({ "currency": "EUR", "prices": prices, "service_fee": 150 })).await;
     for event in [&rub, &eur] {
         everything_happens(&app, event).await;
     }
@@ -73,15 +73,18 @@ async fn the_journal_says_what_the_provider_says() {
     }
     println!("{causes:?}\n{balances:?}");
     // In roubles four orders of 1533.33, one of them with a refund that failed, and one of 1500 are with us, less a
-    // ticket of 33.33. In euros all went back when the event was cancelled, but the one whose refund had failed.
-    let rub = 4 * 153_333 + 150_000 - 3_333;
-    let eur = 4_550 + 1_999;
+    // ticket of 33.33. In euros all went back when the event was cancelled, but the one whose refund had failed. The fees of
+    // what was given back by wish were kept, in roubles of all eleven tickets that were sold, in euros of five.
+    let (rub, rub_fees) = (4 * 153_333 + 150_000 - 3_333, 11 * 7_000);
+    let (eur, eur_fees) = (4_550 + 1_999, 5 * 150);
     let expected = [
-        (("EUR", Account::Provider), eur),
+        (("EUR", Account::Provider), eur + eur_fees),
         (("EUR", Account::Organiser), -eur),
+        (("EUR", Account::ServiceFees), -eur_fees),
         (("EUR", Account::Unadopted), 0),
-        (("RUB", Account::Provider), rub),
+        (("RUB", Account::Provider), rub + rub_fees),
         (("RUB", Account::Organiser), -rub),
+        (("RUB", Account::ServiceFees), -rub_fees),
         (("RUB", Account::Unadopted), 0),
     ];
     assert_eq!(balances, expected.into());

@@ -16,7 +16,7 @@ mod lane;
 mod ops;
 
 use futures_util::future::join_all;
-use hall::{PRICE_SEAT, PRICE_STANDING, REFUND_PERCENT, ROWS, STANDING};
+use hall::{FEE, PRICE_SEAT, PRICE_STANDING, REFUND_PERCENT, ROWS, STANDING};
 use lane::Lane;
 use ops::{BUYERS, Op, Random};
 use serde_json::{Value, json};
@@ -134,6 +134,7 @@ async fn run(sequences: &[Vec<Op>]) -> Result<Counts, Failed> {
     let event = json!({
         "starts_at": now + jiff::SignedDuration::from_hours(90 * 24),
         "prices": { "a": PRICE_SEAT, "f": PRICE_STANDING },
+        "service_fee": FEE,
         "refund_policy": { "tiers": [{ "notice": { "days": 1 }, "share": REFUND_PERCENT * 100 }] },
     });
     let mut lanes = Vec::with_capacity(sequences.len());

@@ -1,6 +1,7 @@
 //! Holding seats: once for a key, all or none, until the hold ends; and what becomes of money that comes late.
 
 use domain::ids::{EventId, OrderId};
+use domain::ledger::Account;
 use domain::seating::Block;
 use domain::seating::words::{Hold, held};
 use jiff::SignedDuration;
@@ -81,6 +82,56 @@ async fn a_hold_shows_its_seats_and_its_end() {
     }
     "#);
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_fee_is_shown_before_it_is_asked_for() {
+    let app = TestApp::start().await;
+    let (hall, buyer) = (app.hall().await, app.buyer());
+    let event = app.event(&hall, &json!({ "service_fee": 40 })).await;
+    let (shown, map) = (format!("/events/{event}"), format!("/events/{event}/seats"));
+    for path in [&shown, &map] {
+        assert_eq!(app.look(path).await.expect(200)["service_fee"], json!({ "amount": 40, "currency": "RUB" }));
+    }
+    // A ticket for which nothing is paid has none; what the provider takes is counted with it.
+    let free = app.hold(&buyer, &event, &json!([seat("Gift", 1, 1)])).await;
+    assert_eq!((&free["total"]["amount"], &free["service_fees"]), (&json!(0), &Value::Null));
+    let least = app.hold(&buyer, &event, &json!([seat("Penny", 1, 1)])).await;
+    assert_eq!(least["total"]["amount"], 50, "without the fee it could not be paid");
+    let seats = json!([seat("Stalls", 1, 1), seat("Gift", 1, 2), seat("Side", 1, 1)]);
+    let order = app.hold(&buyer, &event, &seats).await;
+    let fees: Vec<_> = (0..3).map(|nth| order["seats"][nth]["service_fee"]["amount"].as_i64()).collect();
+    assert_eq!(fees, [Some(40), None, Some(40)]);
+    assert_eq!((&order["total"]["amount"], &order["service_fees"]["amount"]), (&json!(153_413), &json!(80)));
+
+    // It is raised and taken away: orders that are placed keep theirs.
+    let mut older = order.clone();
+    for fee in [5_000, 0] {
+        let path = format!("/admin/events/{event}");
+        let etag = app.look(&map).await.header("etag").to_owned();
+        let amended = app.ask("PATCH", &path).by(&app.admin).json(&json!({ "service_fee": fee })).send().await;
+        let money = |amount: i64| if amount > 0 { json!({ "amount": amount, "currency": "RUB" }) } else { Value::Null };
+        assert_eq!(amended.expect(200)["service_fee"], money(fee));
+        app.outdate_caches();
+        let looked = app.look(&map).await;
+        assert_ne!(looked.header("etag"), etag);
+        assert_eq!(looked.expect(200)["service_fee"], money(fee));
+        let newer = app.hold(&buyer, &event, &json!([seat("Stalls", if fee > 0 { 2 } else { 3 }, 1)])).await;
+        assert_eq!(newer["total"]["amount"], 150_000 + fee);
+        assert_eq!(app.order(&buyer, id(&older)).await, older);
+        older = newer;
+    }
+    for fee in [json!(-1), json!(100_000_001), json!("40")] {
+        let path = format!("/admin/events/{event}");
+        let refused = app.ask("PATCH", &path).by(&app.admin).json(&json!({ "service_fee": fee })).send().await;
+        assert_eq!(refused.problem(422, "invalid")["errors"][0]["pointer"], "/service_fee");
+    }
+    let payment = app.start_payment(&buyer, id(&order)).await;
+    assert_eq!(app.confirm(&payment, "pm_card_visa").await.expect(200)["amount"], 153_413);
+    app.settled().await;
+    let sale = &app.finish().await.entries[0];
+    let legs = [Account::Provider, Account::Organiser, Account::ServiceFees].map(|account| sale.of(account));
+    assert_eq!((sale.legs.len(), legs), (3, [153_413, -153_333, -80]), "{sale:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Tickets given back: a quote first, then exactly that, by the terms that were agreed.
 
-use domain::ledger::Cause;
+use domain::ledger::{Account, Cause};
 use serde_json::{Value, json};
 use tests::{TestApp, User, id, mask, seat};
 
@@ -190,6 +190,65 @@ async fn some_tickets_then_the_rest() {
     assert!(app.word(&event, "Side", "1", 1).await.is_some_and(|word| word.starts_with('S')), "the new owner's stays");
     let audit = app.finish().await;
     assert_eq!(audit.books.refunds.iter().map(|refund| refund.amount).collect::<Vec<_>>(), [3333, 6666]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_fee_stays_with_a_wish_and_goes_with_a_change() {
+    let app = TestApp::start().await;
+    let (hall, buyer) = (app.hall().await, app.buyer());
+    let half = json!([{ "notice": { "days": 1 }, "share": 5000 }]);
+    let event = app.event(&hall, &json!({ "service_fee": 499, "refund_policy": { "tiers": half } })).await;
+    let order = app.buy(&buyer, &event, &json!([seat("Side", 1, 1), seat("Gift", 1, 1), seat("Side", 1, 2)])).await;
+    assert_eq!(order["total"]["amount"], 2 * 3_333 + 2 * 499);
+    let quoted = quote(&app, &buyer, &order, json!({ "ticket_ids": [ticket(&order, 0)] })).await.expect(200);
+    let money = |amount: i64| json!({ "amount": amount, "currency": "RUB" });
+    let fee = json!({ "paid": money(499), "refund": money(0) });
+    let one =
+        json!({ "ticket_id": ticket(&order, 0), "paid": money(3_832), "refund": money(1_667), "service_fee": fee });
+    assert_eq!((&quoted["tickets"], &quoted["total"]), (&json!([one]), &money(1_667)));
+    assert_eq!(quoted["service_fees"], money(0), "the sale was made all the same");
+    let now = app.give_back(&buyer, id(&order), Some(&[ticket(&order, 0)])).await;
+    let amounts = |refund: &Value| (refund["amount"]["amount"].as_i64(), refund["service_fees"]["amount"].as_i64());
+    assert_eq!(amounts(&now["refunds"][0]), (Some(1_667), Some(0)));
+    let now = app.give_back(&buyer, id(&order), Some(&[ticket(&order, 1)])).await;
+    assert_eq!(amounts(&now["refunds"][1]), (Some(0), None), "that one had none");
+    // Whatever the wish: what the buyer bought is not what will be performed.
+    app.advance(60);
+    let change = json!({ "starts_at": "2027-06-01T17:00:00Z" });
+    app.ask("PATCH", &format!("/admin/events/{event}")).by(&app.admin).json(&change).send().await.expect(200);
+    let told = quote(&app, &buyer, &order, json!({})).await.expect(200);
+    assert_eq!((&told["total"]["amount"], &told["service_fees"]["amount"]), (&json!(3_832), &json!(499)));
+    let now = app.give_back(&buyer, id(&order), None).await;
+    assert_eq!((&now["status"], amounts(&now["refunds"][2])), (&json!("refunded"), (Some(3_832), Some(499))));
+    let audit = app.finish().await;
+    let of = |account| audit.entries.iter().map(|entry| entry.of(account)).sum::<i64>();
+    let kept = [Account::Provider, Account::Organiser, Account::ServiceFees].map(of);
+    assert_eq!(kept, [3_333 - 1_667 + 499, -(3_333 - 1_667), -499]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terms_may_return_the_service_fee() {
+    let app = TestApp::start().await;
+    let (hall, buyer) = (app.hall().await, app.buyer());
+    let terms = json!({ "statute": "ru_performing_arts", "returns_service_fee": true });
+    let returned = app.event(&hall, &json!({ "service_fee": 499, "refund_policy": terms })).await;
+    let kept = app.event(&hall, &json!({ "service_fee": 499 })).await;
+    for (event, fee) in [(&returned, 499), (&kept, 0)] {
+        let shown = app.look(&format!("/events/{event}")).await.expect(200);
+        let terms = shown["refund_terms"].as_array().expect("a list");
+        let said: Vec<_> = terms.iter().map(|term| &term["returns_service_fee"]).collect();
+        assert_eq!(said[..said.len() - 1], vec![&json!(fee > 0); said.len() - 1], "what a buyer is told before");
+        assert_eq!(said[said.len() - 1], &json!(true), "of an event that is called off or changed");
+        let wish = app.buy(&buyer, event, &json!([seat("Side", 1, 1)])).await;
+        check_order(&app, &buyer, &wish, Ok((3_333 + fee, "ru_52_1_10_days"))).await;
+        let ill = app.buy(&buyer, event, &json!([seat("Side", 1, 2)])).await;
+        let path = format!("/admin/users/{}/orders/{}/refunds", buyer.id, id(&ill));
+        let decided = app.post(&app.admin, &path, &json!({ "ground": "illness" })).await.expect(201);
+        assert_eq!(decided["amount"]["amount"], 3_333 + fee);
+        assert_eq!(decided["service_fees"]["amount"], fee);
+        app.settled().await;
+    }
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,10 @@ use crate::facts;
 use crate::views::sentence;
 use axum::extract::State;
 use axum::http::StatusCode;
-use domain::catalog::{Amendment, CATEGORIES_MAX, Event, EventStatus, ORDER_SEATS_MAX, Performer, Refused};
+use domain::catalog::{
+    Amendment, CATEGORIES_MAX, Event, EventStatus, ORDER_SEATS_MAX, Performer, Refused, SERVICE_FEE_MINOR_UNITS_MAX,
+    is_zero,
+};
 use domain::ids::{self, EventId, LayoutId, PerformerId};
 use domain::layout::{Hall, LayoutRef};
 use domain::money::{Currency, PRICE_MINOR_UNITS_MAX};
@@ -58,8 +61,14 @@ struct EventIn {
     currency: String,
     /// The price of a seat in minor units by the category of the hall's scheme; what has no price is not sold.
     prices: BTreeMap<String, i64>,
+    /// What each ticket that is paid for costs beside its price, in minor units. It is the box office's own, and not the
+    /// organiser's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(minimum = 0, maximum = 100_000_000)]
+    service_fee: i64,
     /// `{"tiers": [{"notice": {"days": 7}, "share": 8000}], "statute": "ru_performing_arts"}`; `{}` gives nothing back but
-    /// for a cancelled or changed event.
+    /// for a cancelled or changed event. Shares are of the ticket's price; the service fee goes back with a cancelled or
+    /// changed event, and otherwise stays, unless `"returns_service_fee": true`.
     #[schema(value_type = Object)]
     refund_policy: RefundPolicy,
     /// Only subscribers with that perk see it and buy it.
@@ -106,6 +115,7 @@ async fn draft(app: &App, id: EventId, request: String, ask: EventIn) -> Result<
     let currency =
         currency.ok_or_else(|| Problem::field("/currency", "is not an ISO 4217 code that can be paid in"))?;
     check_prices(&hall, &ask.prices)?;
+    check_service_fee(ask.service_fee)?;
     check_policy(&ask.refund_policy)?;
     let event = Event {
         id,
@@ -118,6 +128,7 @@ async fn draft(app: &App, id: EventId, request: String, ask: EventIn) -> Result<
         on_sale_until: ask.on_sale_until.unwrap_or(ask.starts_at),
         currency,
         prices: ask.prices,
+        service_fee: ask.service_fee,
         refund_policy: ask.refund_policy,
         status: EventStatus::Draft,
         hidden: ask.hidden,
@@ -154,6 +165,13 @@ fn check_prices(hall: &Hall, prices: &BTreeMap<String, i64>) -> Result<(), Probl
     });
     let faults: Vec<_> = faults.collect();
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+}
+
+fn check_service_fee(amount: i64) -> Result<(), Problem> {
+    if (0..=SERVICE_FEE_MINOR_UNITS_MAX).contains(&amount) {
+        return Ok(());
+    }
+    Err(Problem::field("/service_fee", format!("must be 0 to {SERVICE_FEE_MINOR_UNITS_MAX} minor units")))
 }
 
 fn check_policy(policy: &RefundPolicy) -> Result<(), Problem> {
@@ -238,6 +256,9 @@ struct AmendmentIn {
     on_sale_until: Option<Timestamp>,
     /// For orders from now on; those that were placed keep theirs.
     prices: Option<BTreeMap<String, i64>>,
+    /// The fee of each ticket that is paid for, in minor units, for orders from now on.
+    #[schema(minimum = 0, maximum = 100_000_000)]
+    service_fee: Option<i64>,
     #[schema(value_type = Option<Object>)]
     refund_policy: Option<RefundPolicy>,
     hidden: Option<bool>,
@@ -264,6 +285,9 @@ async fn amend_event(
         let hall = app.hall(event.layout).await?;
         check_prices(&*hall.ok_or_else(|| Problem::internal("the event's layout is not there"))?, prices)?;
     }
+    if let Some(fee) = ask.service_fee {
+        check_service_fee(fee)?;
+    }
     if let Some(policy) = &ask.refund_policy {
         check_policy(policy)?;
     }
@@ -271,9 +295,17 @@ async fn amend_event(
         Some(id) => Some(performer(&app, id).await?),
         None => None,
     };
-    let AmendmentIn { name, starts_at, on_sale_from, on_sale_until, prices, refund_policy, hidden, .. } = ask;
-    let amendment =
-        Amendment { name, performer, starts_at, on_sale_from, on_sale_until, prices, refund_policy, hidden };
+    let amendment = Amendment {
+        name: ask.name,
+        performer,
+        starts_at: ask.starts_at,
+        on_sale_from: ask.on_sale_from,
+        on_sale_until: ask.on_sale_until,
+        prices: ask.prices,
+        service_fee: ask.service_fee,
+        refund_policy: ask.refund_policy,
+        hidden: ask.hidden,
+    };
     let next = event.amend(amendment, app.now()).map_err(event_problem)?;
     save(&app, &event, next).await
 }

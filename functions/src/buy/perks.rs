@@ -90,52 +90,57 @@ pub struct PerkOut {
     /// Which of the order's seats it is about, counted from 0; none where it is about all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seat: Option<u8>,
-    /// The price without it.
+    /// The ticket's price without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list_price: Option<MoneyOut>,
+    /// The ticket's service fee without it, where the event has one and it is lower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_fee: Option<MoneyOut>,
     /// Why, for people.
     pub text: String,
 }
 
 impl AppliedOut {
     pub fn new(order: &Order, applied: &Applied) -> Self {
-        let money = |amount| Money::new(amount, order.currency);
-        let seats = applied.seats.iter().map(|lowered| seat_perk(order, lowered));
-        let fee = applied.fee_was.map(|was| PerkOut {
-            kind: kind_of(Why::ServiceFee),
-            seat: None,
-            list_price: Some(money(was).into()),
-            text: format!("Less service fee with your subscription, instead of {}.", money(was)),
-        });
-        let perks = seats.chain(fee).chain(applied.given.iter().map(|given| given_perk(*given))).collect();
+        let fee_was = applied.fee_was.map(|was| Money::new(was, order.currency));
+        let seats = applied.seats.iter().map(|lowered| seat_perk(order, lowered, fee_was));
+        let fees = fee_was.into_iter().flat_map(|was| fee_perks(order, was));
+        let perks = seats.chain(fees).chain(applied.given.iter().map(|given| given_perk(*given))).collect();
         let (plan_id, plan_version) = (applied.plan.id, applied.plan.version);
         Self { subscription_id: applied.subscription, plan_id, plan_version, perks }
     }
 }
 
-fn seat_perk(order: &Order, lowered: &Lowered) -> PerkOut {
+/// Why a ticket costs less. One for which nothing is paid has no service fee either.
+fn seat_perk(order: &Order, lowered: &Lowered, fee_was: Option<Money>) -> PerkOut {
     let was = Money::new(lowered.was, order.currency);
-    let why = match lowered.by {
-        Why::Included => "Included in this month of your subscription",
-        Why::FixedPrice => "The fixed price of your subscription",
-        Why::Discount => "The discount of your subscription",
-        Why::ServiceFee => "Less service fee with your subscription",
+    let (kind, why) = match lowered.by {
+        Why::Included => ("included", "Included in this month of your subscription"),
+        Why::FixedPrice => ("fixed_price", "The fixed price of your subscription"),
+        Why::Discount => ("discount", "The discount of your subscription"),
     };
+    let no_fee = fee_was.filter(|_| order.seats[usize::from(lowered.seat)].price.ticket == 0);
+    let instead = no_fee.map_or(was.to_string(), |fee| format!("{was} and a service fee of {fee}"));
     PerkOut {
-        kind: kind_of(lowered.by),
+        kind,
         seat: Some(lowered.seat),
         list_price: Some(was.into()),
-        text: format!("{why}, instead of {was}."),
+        list_fee: no_fee.map(MoneyOut::from),
+        text: format!("{why}, instead of {instead}."),
     }
 }
 
-fn kind_of(why: Why) -> &'static str {
-    match why {
-        Why::Included => "included",
-        Why::FixedPrice => "fixed_price",
-        Why::Discount => "discount",
-        Why::ServiceFee => "service_fee",
-    }
+/// The tickets that are paid for, where they have less of a service fee than others'.
+fn fee_perks(order: &Order, was: Money) -> impl Iterator<Item = PerkOut> {
+    let lowered =
+        order.seats.iter().zip(0..).filter(move |(seat, _)| seat.price.ticket > 0 && seat.price.fee < was.amount);
+    lowered.map(move |(_, seat)| PerkOut {
+        kind: "service_fee",
+        seat: Some(seat),
+        list_price: None,
+        list_fee: Some(was.into()),
+        text: format!("Less service fee with your subscription, instead of {was}."),
+    })
 }
 
 fn given_perk(given: Given) -> PerkOut {
@@ -145,5 +150,5 @@ fn given_perk(given: Given) -> PerkOut {
         Given::RefundTerms => ("refund_terms", "Terms of refund of your subscription beside the event's own."),
         Given::HiddenEvent => ("hidden_event", "An event that is shown with your subscription only."),
     };
-    PerkOut { kind, seat: None, list_price: None, text: text.to_owned() }
+    PerkOut { kind, seat: None, list_price: None, list_fee: None, text: text.to_owned() }
 }

@@ -176,7 +176,7 @@ impl Wish<'_> {
             block: found.place.block.row.clone(),
             index: found.place.index,
             category: found.category.to_owned(),
-            price: price.amount,
+            price,
             ticket: None,
             used_by: None,
         })
@@ -184,7 +184,7 @@ impl Wish<'_> {
 
     /// The same seats at what they cost this buyer, if that can be paid.
     fn priced(&self, seats: Vec<OrderSeat>, used: u8) -> Result<Chosen, Problem> {
-        let list = |seat: &OrderSeat| self.event.price(&seat.category).expect("the event sells what was chosen").amount;
+        let list = |seat: &OrderSeat| self.event.price(&seat.category).expect("the event sells what was chosen").ticket;
         let asked: Vec<_> = seats.iter().map(|seat| (seat.category.as_str(), list(seat))).collect();
         let priced = self.perks.apply(self.event, &asked, used, self.standing.at);
         check_total(self.event.currency, priced.seats.iter().copied()).map_err(order_problem)?;

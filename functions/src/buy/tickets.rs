@@ -1,6 +1,6 @@
 //! Tickets: listed, shown as a code, and checked in once.
 
-use crate::views::{MoneyOut, order_problem};
+use crate::views::{MoneyOut, order_problem, some_fee};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -43,6 +43,9 @@ struct TicketOut {
     seat: String,
     category: String,
     price: MoneyOut,
+    /// What was paid beside the price; absent where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_fee: Option<MoneyOut>,
     /// `valid`, `used`, `refunding`, `refunded`, `disputed` or `charged_back`.
     #[schema(value_type = String)]
     status: TicketState,
@@ -62,7 +65,8 @@ impl TicketOut {
             row: seat.row.clone(),
             seat: seat.seat.clone(),
             category: seat.category.clone(),
-            price: Money::new(seat.price, order.currency).into(),
+            price: Money::new(seat.price.ticket, order.currency).into(),
+            service_fee: some_fee(seat.price.fee, order.currency),
             status,
             code: None,
         })

@@ -64,11 +64,13 @@ struct Show {
     hour: i64,
     /// What the cheapest category costs, in minor units.
     from: i64,
+    /// The service fee of a ticket, in minor units.
+    fee: i64,
     sells_well: bool,
 }
 
 const fn show(name: &'static str, performer: &'static str, day: i64, hour: i64, from: i64, sells_well: bool) -> Show {
-    Show { name, performer, day, hour, from, sells_well }
+    Show { name, performer, day, hour, from, fee: 0, sells_well }
 }
 
 /// At the theatre in Moscow, in roubles, under the statute for performing arts.
@@ -87,7 +89,7 @@ const ARENA: [Show; 6] = [
     show("Northern Lights Tour", "Aurora Line", 11, 19, 3_900, true),
     show("Northern Lights Tour", "Aurora Line", 12, 19, 3_900, false),
     show("City Derby", "Ice Hockey League", 19, 18, 2_500, false),
-    show("An Evening of Film Music", "Grand Symphony", 27, 19, 4_900, true),
+    Show { fee: 250, ..show("An Evening of Film Music", "Grand Symphony", 27, 19, 4_900, true) },
     show("Winter Gala on Ice", "Ice Theatre", 33, 18, 3_500, false),
     show("Stand-up Marathon", "Various Artists", 52, 19, 2_900, false),
 ];
@@ -139,7 +141,10 @@ async fn plans(caller: &Caller<'_>) -> Result<(), Error> {
     let yearly = json!({
         "name": { "ru": "Меценат на год", "en": "Patron for a year" }, "price": price(9_900),
         "billing": { "once": { "months": 12 } }, "law": "eu_withdrawal",
-        "perks": [{ "kind": "presale", "hours": 72 }, { "kind": "discount", "off": 2000 }, { "kind": "hidden_events" }],
+        "perks": [
+            { "kind": "presale", "hours": 72 }, { "kind": "discount", "off": 2000 }, { "kind": "service_fee", "off": 10_000 },
+            { "kind": "hidden_events" },
+        ],
     });
     caller.make("/admin/plans", "yearly", &yearly).await?;
     let code = json!({
@@ -178,7 +183,7 @@ async fn season(
             "layout_id": layout["id"], "layout_version": layout["version"],
             "starts_at": Timestamp::from_second(midnight + show.day * 86_400 + show.hour * 3600).map_err(failed)?,
             "on_sale_from": Timestamp::from_second(midnight - 86_400).map_err(failed)?,
-            "currency": currency, "prices": prices, "refund_policy": policy,
+            "currency": currency, "prices": prices, "service_fee": show.fee, "refund_policy": policy,
         });
         let event = caller.make("/admin/events", &format!("{key} {nth}"), &event).await?;
         caller.make(&format!("/admin/events/{}/publication", text(&event, "id")?), "publish", &json!({})).await?;

@@ -3,7 +3,7 @@
 use crate::effects::{Effect, What};
 use crate::ids::{EventId, LayoutId, PerformerId, VenueId};
 use crate::layout::LayoutRef;
-use crate::money::{Currency, Money};
+use crate::money::Currency;
 use crate::refunds::RefundPolicy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub const CATEGORIES_MAX: usize = 32;
 pub const NAME_CHARS_MAX: usize = 200;
 /// Seats one order may hold, unless a perk says more.
 pub const ORDER_SEATS_MAX: usize = 10;
+/// The largest service fee of a ticket: one million of a two-digit currency.
+pub const SERVICE_FEE_MINOR_UNITS_MAX: i64 = 100_000_000;
 
 /// A house with an address; its time zone is the one that calendar days are counted in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,39 @@ pub struct Change {
     pub at: Timestamp,
 }
 
+/// What a seat costs, or what of that goes back, in minor units of one currency; never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// For the ticket itself: owed to the organiser.
+    #[serde(rename = "price")]
+    pub ticket: i64,
+    /// The service fee: the box office's own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fee: i64,
+}
+
+impl Price {
+    /// A ticket for which nothing is paid has no fee.
+    pub fn new(ticket: i64, fee: i64) -> Self {
+        Self { ticket, fee: if ticket == 0 { 0 } else { fee } }
+    }
+
+    pub fn total(self) -> i64 {
+        self.ticket + self.fee
+    }
+}
+
+impl std::iter::Sum for Price {
+    fn sum<I: Iterator<Item = Self>>(prices: I) -> Self {
+        prices.fold(Self::default(), |sum, price| Self { ticket: sum.ticket + price.ticket, fee: sum.fee + price.fee })
+    }
+}
+
+/// For members that are not kept where they are nothing.
+pub fn is_zero(amount: &i64) -> bool {
+    *amount == 0
+}
+
 /// One performance, with everything that a sale needs copied in, so that a sale reads one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -73,6 +108,9 @@ pub struct Event {
     pub currency: Currency,
     /// The price of a seat, in minor units, by the category of the hall's scheme.
     pub prices: BTreeMap<String, i64>,
+    /// The service fee of each ticket that is paid for, in minor units; 0 to [`SERVICE_FEE_MINOR_UNITS_MAX`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub service_fee: i64,
     pub refund_policy: RefundPolicy,
     pub status: EventStatus,
     /// Only those who have the perk see it and buy it ([`crate::subscriptions::perks::Perk::HiddenEvents`]).
@@ -99,6 +137,8 @@ pub struct Amendment {
     pub on_sale_until: Option<Timestamp>,
     /// Prices of orders from now on; those that were placed keep theirs.
     pub prices: Option<BTreeMap<String, i64>>,
+    /// The fee of each ticket, for orders from now on.
+    pub service_fee: Option<i64>,
     pub refund_policy: Option<RefundPolicy>,
     pub hidden: Option<bool>,
 }
@@ -194,6 +234,7 @@ impl Event {
         next.on_sale_from = amendment.on_sale_from.unwrap_or(next.on_sale_from);
         next.on_sale_until = amendment.on_sale_until.unwrap_or(next.on_sale_until.min(next.starts_at));
         next.prices = amendment.prices.unwrap_or(next.prices);
+        next.service_fee = amendment.service_fee.unwrap_or(next.service_fee);
         next.refund_policy = amendment.refund_policy.unwrap_or(next.refund_policy);
         next.hidden = amendment.hidden.unwrap_or(next.hidden);
         if next.starts_at <= now {
@@ -217,9 +258,9 @@ impl Event {
         self
     }
 
-    /// The price of a seat of this category, if the event sells it.
-    pub fn price(&self, category: &str) -> Option<Money> {
-        self.prices.get(category).map(|&amount| Money::new(amount, self.currency))
+    /// What a seat of this category costs, if the event sells it.
+    pub fn price(&self, category: &str) -> Option<Price> {
+        self.prices.get(category).map(|&ticket| Price::new(ticket, self.service_fee))
     }
 }
 

@@ -2,6 +2,7 @@
 //! who keeps it. What is known of one, and what the journal has to say of it; what follows for an order or a subscription
 //! is their own.
 
+use crate::catalog::is_zero;
 use crate::ledger::{Account, Leg};
 use crate::payments::{DisputeState, ProviderDispute, Swing};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Dispute {
     /// Whether it was booked as lost, whatever became of it later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub was_lost: bool,
+    /// How much of what was lost is an order's service fees, as the order stood then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fee_lost: i64,
     /// Whether what was paid for is what its end means for it.
     #[serde(default)]
     pub finished: bool,
@@ -59,6 +63,7 @@ impl Dispute {
             withdrawn: known.and_then(|known| known.withdrawn).or(seen.withdrawn),
             reinstated,
             was_lost: state == DisputeState::Lost || known.is_some_and(|known| known.was_lost),
+            fee_lost: known.map_or(0, |known| known.fee_lost),
             finished: known.is_some_and(|known| known.finished),
         }
     }
@@ -69,9 +74,14 @@ impl Dispute {
         self.bookings().into_iter().filter(|booking| !before.contains(booking)).collect()
     }
 
+    /// What the journal has as lost, if it was.
+    pub(crate) fn loss(&self) -> Option<i64> {
+        self.withdrawn.filter(|_| self.was_lost).map(|swing| swing.amount)
+    }
+
     /// Everything that the journal has to say of it as it stands.
     fn bookings(&self) -> Vec<Booking> {
-        let lost = self.withdrawn.filter(|_| self.was_lost).map(|swing| swing.amount);
+        let lost = self.loss();
         let reversed = lost.filter(|_| self.state == DisputeState::Won);
         let moved = [self.withdrawn.map(Booking::Withdrawn), self.reinstated.map(Booking::Reinstated)];
         moved.into_iter().chain([lost.map(Booking::Lost), reversed.map(Booking::LossReversed)]).flatten().collect()

@@ -14,6 +14,8 @@ pub enum Account {
     Provider,
     /// What is owed to the organiser of the event for tickets sold.
     Organiser,
+    /// What the box office has earned by the service fees of tickets sold.
+    ServiceFees,
     /// Money captured for an order that got no seats, until it has gone back.
     Unadopted,
     /// What buyers' banks took back and have not decided on.
@@ -190,9 +192,18 @@ impl ChargeEntry {
 
 /// Two legs that move `amount` from `from` to `to`; none where there is nothing to move.
 pub fn transfer(from: Account, to: Account, amount: i64) -> Vec<Leg> {
-    assert!(amount >= 0, "a transfer has a direction, not a sign");
-    if amount == 0 {
-        return Vec::new();
-    }
-    vec![Leg { account: to, amount }, Leg { account: from, amount: -amount }]
+    gather(&[(from, amount)], to)
+}
+
+/// Legs that move these amounts from their accounts to one; none where there is nothing to move.
+pub fn gather(from: &[(Account, i64)], to: Account) -> Vec<Leg> {
+    assert!(from.iter().all(|(_, amount)| *amount >= 0), "a transfer has a direction, not a sign");
+    let total = from.iter().map(|(_, amount)| amount).sum();
+    let legs = [(to, total)].into_iter().chain(from.iter().map(|(account, amount)| (*account, -amount)));
+    legs.filter(|(_, amount)| *amount != 0).map(|(account, amount)| Leg { account, amount }).collect()
+}
+
+/// Legs that move the same the other way.
+pub fn reversed(legs: Vec<Leg>) -> Vec<Leg> {
+    legs.into_iter().map(|leg| Leg { amount: -leg.amount, ..leg }).collect()
 }

@@ -7,7 +7,7 @@ mod policy;
 
 pub use policy::{Notice, RefundPolicy, Statute, Term, Tier};
 
-use crate::catalog::{Change, ChangeKind, Event, EventStatus};
+use crate::catalog::{Change, ChangeKind, Event, EventStatus, Price};
 use crate::money::{BasisPoints, Currency, Money, MoneyError};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -57,8 +57,9 @@ impl<'a> From<&'a Event> for EventFacts<'a> {
 /// What is asked for: these tickets, on this ground.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// The price paid for each ticket; none negative, all of one currency.
-    pub prices: &'a [Money],
+    /// What was paid for each ticket, in minor units of `currency`; none negative.
+    pub prices: &'a [Price],
+    pub currency: Currency,
     pub bought_at: Timestamp,
     pub ground: Ground,
     /// Whether staff have seen the documents; a buyer never sets this.
@@ -70,10 +71,14 @@ pub struct Ask<'a> {
 pub struct Decision {
     /// The ground decided on: a change of the event, where there was one, rather than the buyer's wish.
     pub ground: Ground,
+    /// Of the tickets' prices; a service fee goes back whole or not at all.
     pub share: BasisPoints,
     /// What each ticket gives, in the order of the prices asked about.
-    pub amounts: Vec<Money>,
+    pub amounts: Vec<Price>,
+    /// All of it, fees included.
     pub total: Money,
+    /// How much of it is service fees.
+    pub fee: i64,
     /// A stable code, such as `ru_52_1_10_days`.
     pub rule: String,
     /// For people.
@@ -108,10 +113,12 @@ pub fn decide(
     ask: &Ask<'_>,
     now: Timestamp,
 ) -> Result<Decision, Refused> {
-    let currency = ask.prices.first().ok_or(Refused::NoTickets)?.currency;
-    assert!(ask.prices.iter().all(|price| price.amount >= 0), "a price is never negative");
+    if ask.prices.is_empty() {
+        return Err(Refused::NoTickets);
+    }
+    assert!(ask.prices.iter().all(|price| price.ticket >= 0 && price.fee >= 0), "a price is never negative");
     let (ground, term) = find_term(policy, event, ask, now)?;
-    decision(ground, term, currency, ask.prices)
+    decision(ground, term, ask.currency, ask.prices)
 }
 
 fn find_term(
@@ -149,15 +156,22 @@ fn hardship(policy: &RefundPolicy, ask: &Ask<'_>, clock: &Clock, rule: policy::R
         None => Err(Refused::GroundAbsent(ask.ground)),
         Some(Statute::RuPerformingArts) if !ask.decided_by_staff => Err(Refused::StaffOnly(ask.ground)),
         Some(Statute::RuPerformingArts) if clock.days < 0 => Err(Refused::Started),
-        Some(Statute::RuPerformingArts) => Ok(rule.term()),
+        Some(Statute::RuPerformingArts) => Ok(rule.term(policy)),
     }
 }
 
-fn decision(ground: Ground, term: Term, currency: Currency, prices: &[Money]) -> Result<Decision, Refused> {
-    let amounts: Vec<_> = prices.iter().map(|price| price.share_up(term.share)).collect();
-    let total = Money::sum(currency, amounts.iter().copied())?;
-    let Term { share, rule, text, source } = term;
-    Ok(Decision { ground, share, amounts, total, rule, reason: text, source })
+fn decision(ground: Ground, term: Term, currency: Currency, prices: &[Price]) -> Result<Decision, Refused> {
+    let Term { share, returns_service_fee, rule, text, source } = term;
+    let given = |price: &Price| Price {
+        ticket: Money::new(price.ticket, currency).share_up(share).amount,
+        fee: if returns_service_fee { price.fee } else { 0 },
+    };
+    let amounts: Vec<_> = prices.iter().map(given).collect();
+    let sum =
+        |part: fn(&Price) -> i64| Money::sum(currency, amounts.iter().map(|amount| Money::new(part(amount), currency)));
+    let fees = sum(|amount| amount.fee)?;
+    let total = sum(|amount| amount.ticket)?.plus(fees)?;
+    Ok(Decision { ground, share, total, fee: fees.amount, amounts, rule, reason: text, source })
 }
 
 /// How far off the event is.

@@ -63,7 +63,10 @@ async fn read(app: &App, event: &Event) -> Result<Availability, StoreError> {
     let etag = format!("{}-{}", event.v, map.hash);
     let price = |amount: i64| Money::new(amount, event.currency);
     let prices: BTreeMap<_, _> = event.prices.iter().map(|(category, &amount)| (category, price(amount))).collect();
-    let body = json!({ "layout": event.layout, "prices": prices, "sections": map.sections, "free": map.free });
+    let mut body = json!({ "layout": event.layout, "prices": prices, "sections": map.sections, "free": map.free });
+    if event.service_fee > 0 {
+        body["service_fee"] = json!(price(event.service_fee));
+    }
     let json = Bytes::from(serde_json::to_vec(&body).expect("a seat map is plain JSON"));
     let gzip = Bytes::from(compress(&json).expect("memory takes what is written"));
     Ok(Availability { hall, states: Mutex::new(states), json, gzip, etag })

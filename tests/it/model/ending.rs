@@ -106,12 +106,16 @@ impl Lane {
             same(&format!("the payment of order {order} ({})", money(model)), &is_cancelled, &expected)?;
         }
         let entries = audit.entries.iter().filter(|entry| entry.event.to_string() == self.event);
-        let mut booked = 0;
+        let (mut booked, mut fees) = (0, 0);
         for entry in entries {
             same("the sum of an entry", &entry.legs.iter().map(|leg| leg.amount).sum::<i64>(), &0)?;
             let held = entry.legs.iter().filter(|leg| leg.account == Account::Provider);
             booked += held.map(|leg| leg.amount).sum::<i64>();
+            fees -= entry.of(Account::ServiceFees);
         }
+        // Nobody of these has it back: whoever gives a ticket back has changed their mind.
+        let sold = self.hall.orders.iter().filter(|order| order.is_sold());
+        same("the fees in the journal", &fees, &sold.map(|order| order.fees()).sum())?;
         same("what the journal says is kept", &booked, &kept)
     }
 }

@@ -14,6 +14,8 @@ pub const PLACES: usize = SEATS + STANDING;
 /// What a place costs in minor units; no share of either is round.
 pub const PRICE_SEAT: i64 = 3_333;
 pub const PRICE_STANDING: i64 = 1_001;
+/// The service fee of each; a refund by wish keeps it.
+pub const FEE: i64 = 77;
 /// The share of the price that a refund gives.
 pub const REFUND_PERCENT: i64 = 80;
 const HOLD_SECONDS: i64 = 600;
@@ -93,7 +95,11 @@ pub struct Hall {
 
 impl Order {
     pub fn total(&self) -> i64 {
-        self.places.iter().map(|&place| price(place)).sum()
+        self.places.iter().map(|&place| price(place)).sum::<i64>() + self.fees()
+    }
+
+    pub fn fees(&self) -> i64 {
+        self.places.len() as i64 * FEE
     }
 
     pub fn is_open(&self) -> bool {

@@ -1,7 +1,7 @@
 //! One hall that a sequence of operations is carried out on, beside its model: each reply, and all that is left in the
 //! end, has to be what the model says.
 
-use super::hall::{Hall, Money, Order, PLACES, ROWS, SEATS, price};
+use super::hall::{FEE, Hall, Money, Order, PLACES, ROWS, SEATS, price};
 use super::ops::{Card, Message, Op, Pick};
 use super::{Counts, Kind, same};
 use domain::effects::{Effect, What};
@@ -360,6 +360,7 @@ impl Lane {
         same(&what("the state"), &shown["status"], &json!(model.state.name()))?;
         same(&what("the places"), &places_of(shown)?, &model.places)?;
         same(&what("the total"), &shown["total"]["amount"], &json!(model.total()))?;
+        same(&what("the fees"), &shown["service_fees"]["amount"], &json!(model.fees()))?;
         if model.is_open() {
             let until = shown["hold_until"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
             same(&what("the end of the hold"), &until.map(Timestamp::as_second), &Some(model.until))?;
@@ -428,7 +429,8 @@ pub fn places_of(shown: &Value) -> Result<Vec<usize>, String> {
             _ => return None,
         };
         let place = first + part("seat").parse::<usize>().ok()?.checked_sub(1)?;
-        (place < PLACES && seat["price"]["amount"] == price(place)).then_some(place)
+        let costs = |place| seat["price"]["amount"] == price(place) && seat["service_fee"]["amount"] == FEE;
+        (place < PLACES && costs(place)).then_some(place)
     };
     seats.iter().map(|seat| place(seat).ok_or_else(|| format!("this hall has no such seat: {seat}"))).collect()
 }

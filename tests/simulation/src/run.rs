@@ -374,6 +374,7 @@ async fn stock(door: &Door) -> (String, [String; 2]) {
         "on_sale_from": "2027-01-01T00:00:00Z",
         "currency": "RUB",
         "prices": { "stalls": 150_000, "gift": 0 },
+        "service_fee": 7_501,
         "refund_policy": { "statute": "ru_performing_arts" },
     });
     let event = made(door, "/admin/events", event).await;

@@ -4,8 +4,8 @@
 //! order it is told; what was decided is then worked off by [`super::Step::FinishDispute`], so that a crash between the
 //! two leaves an order that is due.
 
-use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, TicketState};
-use crate::catalog::{Event, EventStatus};
+use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, RefundState, TicketState};
+use crate::catalog::{Event, EventStatus, Price};
 use crate::disputes::{Booking, Dispute};
 use crate::effects::What;
 use crate::ledger::{Account, Cause, Entry};
@@ -49,11 +49,15 @@ impl Order {
         if known == Some(&after) {
             return None;
         }
-        let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
-        let entry = |booking: Booking| {
-            let legs = booking.legs(|amount| vec![(payable, amount)]);
-            self.entry_of(cause(booking, seen.id.clone()), legs, now)
+        if let (Some(lost), None) = (after.loss(), known.and_then(Dispute::loss)) {
+            after.fee_lost = self.fee_in(lost);
+        }
+        let fee = after.fee_lost;
+        let owed = |amount| match self.unadopted {
+            Some(_) => vec![(Account::Unadopted, amount)],
+            None => vec![(Account::Organiser, amount - fee), (Account::ServiceFees, fee)],
         };
+        let entry = |booking: Booking| self.entry(cause(booking, seen.id.clone()), booking.legs(owed), now);
         let entries = after.fresh(known).into_iter().map(entry).collect();
 
         let is_news = after.is_news(known);
@@ -79,6 +83,23 @@ impl Order {
         }
         // Without tickets no step follows that could do it.
         Some((if self.unadopted.is_some() { next.resumed(now) } else { next }, entries))
+    }
+
+    /// How much of an amount that a bank keeps is service fees: their part of what is kept of the order by then, so that
+    /// whoever loses all of that loses each part of it.
+    fn fee_in(&self, amount: i64) -> i64 {
+        let done = self.refunds.iter().filter(|refund| refund.state == RefundState::Done);
+        let lost = self.disputes.iter().filter(|dispute| dispute.state != DisputeState::Won);
+        let lost = lost.filter_map(|dispute| Some((dispute.loss()?, dispute.fee_lost)));
+        let lost = lost.map(|(amount, fee)| Price { ticket: amount - fee, fee });
+        let gone: Price = done.map(|refund| refund.price()).chain(lost).sum();
+        let sold = self.price();
+        let (fee, total) = (sold.fee - gone.fee, sold.total() - gone.total());
+        if self.unadopted.is_some() || fee <= 0 || total <= 0 {
+            return 0;
+        }
+        let part = i128::from(amount) * i128::from(fee) / i128::from(total);
+        i64::try_from(part).map_or(fee, |part| part.min(fee))
     }
 
     /// Whether the seats of disputed tickets are to be released: a dispute was lost. If its money came back later they may

@@ -13,6 +13,7 @@ pub use crate::disputes::Dispute;
 pub use refund::{Refund, RefundAsk, RefundRefused, RefundState, provider_key, refund_of_key};
 pub use saga::Step;
 
+use crate::catalog::Price;
 use crate::effects::Effect;
 use crate::ids::{EventId, OrderId, RefundId, SeatIndex, TicketId, UserId};
 use crate::money::{Currency, Money, MoneyError};
@@ -94,7 +95,8 @@ pub struct OrderSeat {
     pub index: u8,
     pub category: String,
     /// What is paid for it, in minor units of the order's currency.
-    pub price: i64,
+    #[serde(flatten)]
+    pub price: Price,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketState>,
     /// A digest of the check-in that used the ticket, by which the same one is known again.
@@ -208,9 +210,10 @@ pub enum Refused {
     Money(#[from] MoneyError),
 }
 
-/// The total of these prices, if a payment of it can be made: nothing at all, or what the provider takes.
-pub fn check_total(currency: Currency, prices: impl IntoIterator<Item = i64>) -> Result<Money, Refused> {
-    let total = Money::sum(currency, prices.into_iter().map(|price| Money::new(price, currency)))?;
+/// The total of these prices and their fees, if a payment of it can be made: nothing at all, or what the provider takes.
+pub fn check_total(currency: Currency, prices: impl IntoIterator<Item = Price>) -> Result<Money, Refused> {
+    let parts = prices.into_iter().flat_map(|price| [price.ticket, price.fee]);
+    let total = Money::sum(currency, parts.map(|part| Money::new(part, currency)))?;
     let (least, most) = (minimum_charge(currency), CHARGE_MINOR_UNITS_MAX);
     match total.amount {
         0 => Ok(total),
@@ -250,8 +253,14 @@ impl Order {
         }
     }
 
+    /// What all seats cost, with the fees of each.
+    pub fn price(&self) -> Price {
+        self.seats.iter().map(|seat| seat.price).sum()
+    }
+
+    /// What is to be paid: prices and fees.
     pub fn total(&self) -> Money {
-        Money::new(self.seats.iter().map(|seat| seat.price).sum(), self.currency)
+        Money::new(self.price().total(), self.currency)
     }
 
     pub fn hold(&self) -> Hold {

@@ -1,7 +1,7 @@
 //! Giving tickets back: the decision is stored with its reason before the money moves.
 
 use super::{Order, OrderState, REFUND_RETRY_SECONDS, TicketState};
-use crate::catalog::{Event, EventStatus};
+use crate::catalog::{Event, EventStatus, Price, is_zero};
 use crate::disputes::RESUMED_MAX;
 use crate::effects::What;
 use crate::ids::{EventId, OrderId, RefundId, SeatIndex, UserId};
@@ -31,8 +31,11 @@ pub struct Refund {
     /// A digest of what was asked for, by which a repeated key with other contents is known.
     pub request: String,
     pub tickets: Vec<SeatIndex>,
-    /// Minor units of the order's currency.
+    /// Minor units of the order's currency, service fees included.
     pub amount: i64,
+    /// How much of it is service fees.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fee: i64,
     pub ground: Option<Ground>,
     /// The rule that decided, its text for people, and its source.
     pub rule: String,
@@ -108,6 +111,7 @@ impl Refund {
             request: String::new(),
             tickets: Vec::new(),
             amount: captured,
+            fee: 0,
             ground: None,
             rule: "unadopted".into(),
             reason: "the payment arrived when the seats could no longer be had".into(),
@@ -137,6 +141,11 @@ impl Refund {
     pub fn money(&self, currency: Currency) -> Money {
         Money::new(self.amount, currency)
     }
+
+    /// What of it is of the tickets' prices, and what of their fees.
+    pub(super) fn price(&self) -> Price {
+        Price { ticket: self.amount - self.fee, fee: self.fee }
+    }
 }
 
 impl Order {
@@ -164,7 +173,7 @@ impl Order {
         for &index in &tickets {
             let (_, seat, state) = self.ticket(index).ok_or(super::Refused::NoSuchTicket)?;
             match state {
-                state if is_owed(state) => prices.push(Money::new(seat.price, self.currency)),
+                state if is_owed(state) => prices.push(seat.price),
                 TicketState::Valid | TicketState::Used => Err(super::Refused::TicketUsed)?,
                 TicketState::Refunding | TicketState::Refunded => Err(super::Refused::TicketRefunded)?,
                 TicketState::Disputed | TicketState::ChargedBack => Err(super::Refused::Disputed)?,
@@ -175,7 +184,8 @@ impl Order {
         }
         let decided_by_staff = ask.decided_by.is_some();
         // What the buyer agreed to is what stood there when the seats were chosen.
-        let ask = Ask { prices: &prices, bought_at: self.placed_at, ground: ask.ground, decided_by_staff };
+        let (currency, bought_at) = (self.currency, self.placed_at);
+        let ask = Ask { prices: &prices, currency, bought_at, ground: ask.ground, decided_by_staff };
         let decision = refunds::decide(&self.policy, &EventFacts::from(event), &ask, now)?;
         Ok((tickets, decision))
     }
@@ -194,6 +204,7 @@ impl Order {
             request: ask.request.clone(),
             tickets,
             amount: decision.total.amount,
+            fee: decision.fee,
             ground: Some(decision.ground),
             rule: decision.rule,
             reason: decision.reason,
@@ -220,12 +231,12 @@ impl Order {
         assert_eq!(refund.state, RefundState::Requested, "a refund is done once");
         refund.state = RefundState::Done;
         refund.provider_refund = provider_refund;
-        let (amount, retries, tickets) = (refund.amount, refund.retries, refund.tickets.clone());
+        let (price, retries, tickets) = (refund.price(), refund.retries, refund.tickets.clone());
         for index in tickets {
             next.seats[usize::from(index)].ticket = Some(TicketState::Refunded);
         }
-        let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
-        let entry = self.entry(Cause::Refund { refund: id, retries }, Account::Provider, payable, amount, now);
+        let legs = self.legs_from(Account::Provider, price);
+        let entry = self.entry(Cause::Refund { refund: id, retries }, legs, now);
         let next = next.rested().with_effect(What::OrderRefunded { buyer: self.buyer, order: self.id, refund: id });
         (next, entry)
     }
@@ -245,10 +256,9 @@ impl Order {
         let was_booked = refund.state == RefundState::Done;
         refund.state = RefundState::Failed;
         (refund.provider_refund, refund.gave_way) = (made, gave_way);
-        let (amount, retries) = (refund.amount, refund.retries);
-        let payable = if self.unadopted.is_some() { Account::Unadopted } else { Account::Organiser };
+        let (price, retries) = (refund.price(), refund.retries);
         let reversal = Cause::RefundReversed { refund: id, retries };
-        let entry = was_booked.then(|| self.entry(reversal, payable, Account::Provider, amount, now));
+        let entry = was_booked.then(|| self.entry(reversal, self.legs_to(Account::Provider, price), now));
         let next = next.rested().with_effect(What::RefundFailed { buyer: self.buyer, order: self.id, refund: id });
         // The news of it may come when the dispute is over.
         (if self.disputes.is_empty() { next } else { next.resumed(now) }, entry)

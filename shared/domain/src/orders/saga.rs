@@ -1,9 +1,10 @@
 //! From held seats to valid tickets, or to nothing at all.
 
 use super::{Closing, Order, OrderState, PAYMENT_SECONDS_MIN, Refund, Refused, TicketState, hold_expiry};
+use crate::catalog::Price;
 use crate::effects::What;
 use crate::ids::{RefundId, SeatIndex};
-use crate::ledger::{Account, Cause, Entry, Leg, transfer};
+use crate::ledger::{Account, Cause, Entry, Leg, gather, reversed};
 use crate::payments::{Payment, PaymentStatus};
 use jiff::{SignedDuration, Timestamp};
 
@@ -116,7 +117,7 @@ impl Order {
             seat.ticket = Some(TicketState::Valid);
         }
         let what = What::OrderPaid { buyer: self.buyer, order: self.id, event: self.event };
-        let entry = self.entry(Cause::Sale, Account::Organiser, Account::Provider, self.total().amount, now);
+        let entry = self.entry(Cause::Sale, self.legs_to(Account::Provider, self.price()), now);
         (next.with_effect(what), entry)
     }
 
@@ -146,7 +147,8 @@ impl Order {
         next.due_at = Some(now + SignedDuration::from_secs(super::REFUND_RETRY_SECONDS));
         let what = What::RefundRequested { buyer: self.buyer, order: self.id, refund: refund.id };
         next.refunds.push(refund);
-        let entry = self.entry(Cause::UnadoptedCapture, Account::Unadopted, Account::Provider, captured, now);
+        let legs = next.legs_to(Account::Provider, Price { ticket: captured, fee: 0 });
+        let entry = self.entry(Cause::UnadoptedCapture, legs, now);
         (next.with_effect(what), entry)
     }
 
@@ -190,11 +192,21 @@ impl Order {
         }
     }
 
-    pub(super) fn entry(&self, cause: Cause, from: Account, to: Account, amount: i64, at: Timestamp) -> Entry {
-        self.entry_of(cause, transfer(from, to, amount), at)
+    /// Legs that move money of this order to an account, from whom it is owed to: the organiser has the prices, the box
+    /// office its fees; and the buyer all of what was captured for no order.
+    pub(super) fn legs_to(&self, account: Account, price: Price) -> Vec<Leg> {
+        match self.unadopted {
+            Some(_) => gather(&[(Account::Unadopted, price.total())], account),
+            None => gather(&[(Account::Organiser, price.ticket), (Account::ServiceFees, price.fee)], account),
+        }
     }
 
-    pub(super) fn entry_of(&self, cause: Cause, legs: Vec<Leg>, at: Timestamp) -> Entry {
+    /// The same back from an account.
+    pub(super) fn legs_from(&self, account: Account, price: Price) -> Vec<Leg> {
+        reversed(self.legs_to(account, price))
+    }
+
+    pub(super) fn entry(&self, cause: Cause, legs: Vec<Leg>, at: Timestamp) -> Entry {
         let (order, buyer, event, currency) = (self.id, self.buyer, self.event, self.currency);
         Entry { order, buyer, event, cause, currency, legs, at }
     }

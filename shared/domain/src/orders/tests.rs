@@ -18,7 +18,7 @@ fn held_order() -> Order {
         block: "1".into(),
         index,
         category: "A".into(),
-        price: 1000,
+        price: Price::new(1000, 0),
         ticket: None,
         used_by: None,
     };
@@ -44,6 +44,13 @@ fn payment(status: PaymentStatus) -> Payment {
 
 pub(super) fn paying() -> Order {
     held_order().paying("pi_1".into(), "req", at(1)).unwrap()
+}
+
+/// The same with a service fee of 50 a ticket.
+pub(super) fn paying_with_fees() -> Order {
+    let mut order = paying();
+    order.seats.iter_mut().for_each(|seat| seat.price = Price::new(1000, 50));
+    order
 }
 
 #[test]
@@ -133,6 +140,55 @@ fn the_journal_balances_through_capture_loss_and_failed_refunds() {
 }
 
 #[test]
+fn fees_are_the_box_offices_own_until_they_go_back() {
+    use crate::catalog::EventStatus;
+    let mut order = paying_with_fees();
+    order.policy = serde_json::from_str(r#"{"tiers": [{"notice": {"days": 1}, "share": 5000}]}"#).unwrap();
+    assert_eq!((order.total(), order.price().fee), (eur(2100), 100));
+    let (paid, sale) = order.settling().paid(at(1));
+    let legs = [(Account::Provider, 2100), (Account::Organiser, -2000), (Account::ServiceFees, -100)];
+    assert_eq!(sale.legs, legs.map(|(account, amount)| crate::ledger::Leg { account, amount }));
+    let wish = RefundAsk {
+        id: RefundId(5),
+        request: "r".into(),
+        tickets: Some(vec![0]),
+        ground: crate::refunds::Ground::Wish,
+        decided_by: None,
+    };
+    let refunding = paid.request_refund(&event(EventStatus::Published), &wish, at(2)).unwrap();
+    let (partly, first) = refunding.refund_done(wish.id, Some("re_1".into()), at(2));
+    assert_eq!((partly.refunds[0].amount, partly.refunds[0].fee), (500, 0), "the sale was made all the same");
+    let all = RefundAsk::of_cancelled(order.id, order.event);
+    let refunding = partly.request_refund(&event(EventStatus::Cancelled), &all, at(3)).unwrap();
+    let (refunded, second) = refunding.refund_done(all.id, Some("re_2".into()), at(3));
+    assert_eq!((refunded.refunds[1].amount, refunded.refunds[1].fee), (1050, 50));
+    let (_, reversed) = refunded.refund_failed(all.id, None, false, at(4));
+    let reversed = reversed.unwrap();
+    for (account, kept) in [(Account::Provider, 550), (Account::Organiser, -500), (Account::ServiceFees, -50)] {
+        assert_eq!([&sale, &first, &second].map(|entry| entry.of(account)).iter().sum::<i64>(), kept, "{account:?}");
+        assert_eq!(second.of(account) + reversed.of(account), 0, "{account:?}");
+    }
+    assert!([&sale, &first, &second, &reversed].iter().all(|entry| entry.balances() == Ok(true)));
+    // What no order took on is nobody's fee.
+    let (lost, captured) = order.settling().lost().unadopted(2100, at(1));
+    let (_, back) = lost.refund_done(lost.refunds[0].id, None, at(2));
+    assert_eq!([captured.of(Account::Unadopted), back.of(Account::Unadopted)], [-2100, 2100]);
+    assert_eq!([captured.of(Account::ServiceFees), back.of(Account::ServiceFees)], [0, 0]);
+}
+
+#[test]
+fn a_seat_is_kept_as_it_was_before_there_were_fees() {
+    let seat = serde_json::to_value(&paying().seats[0]).unwrap();
+    assert_eq!((&seat["price"], seat.get("fee")), (&serde_json::json!(1000), None));
+    let with_fee = serde_json::to_value(&paying_with_fees().seats[0]).unwrap();
+    assert_eq!((&with_fee["price"], &with_fee["fee"]), (&serde_json::json!(1000), &serde_json::json!(50)));
+    for json in [seat, with_fee] {
+        let read: OrderSeat = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), json);
+    }
+}
+
+#[test]
 fn a_check_in_is_known_again_and_no_other_is() {
     let paid = paying().settling().paid(at(1)).0;
     let used = paid.check_in(0, "gate 1").unwrap().unwrap();
@@ -144,12 +200,19 @@ fn a_check_in_is_known_again_and_no_other_is() {
 
 #[test]
 fn totals_are_nothing_or_what_the_provider_takes() {
-    let check = |prices: &[i64]| check_total(eur(0).currency, prices.iter().copied());
+    let check = |prices: &[i64]| check_total(eur(0).currency, prices.iter().map(|price| Price::new(*price, 0)));
     assert_eq!(check(&[0, 0]), Ok(eur(0)));
     assert_eq!(check(&[49]), Err(Refused::TooSmall(eur(50))));
     assert_eq!(check(&[25, 25]), Ok(eur(50)));
     assert_eq!(check(&[CHARGE_MINOR_UNITS_MAX, 1]), Err(Refused::TooLarge(eur(CHARGE_MINOR_UNITS_MAX))));
     assert_eq!(check(&[i64::MAX, 1]), Err(Refused::Money(MoneyError::Overflow)));
+    // Fees are paid like prices.
+    let with_fees = |prices: &[i64], fee| check_total(eur(0).currency, prices.iter().map(|p| Price::new(*p, fee)));
+    assert_eq!(with_fees(&[0, 0], 100), Ok(eur(0)), "nothing is paid for these");
+    assert_eq!(with_fees(&[30, 0], 19), Err(Refused::TooSmall(eur(50))));
+    assert_eq!(with_fees(&[30, 0], 20), Ok(eur(50)));
+    assert_eq!(with_fees(&[CHARGE_MINOR_UNITS_MAX], 1), Err(Refused::TooLarge(eur(CHARGE_MINOR_UNITS_MAX))));
+    assert_eq!(with_fees(&[i64::MAX], 1), Err(Refused::Money(MoneyError::Overflow)));
 }
 
 /// The event of these orders: far off, and the organiser gives nothing back by itself.
@@ -174,6 +237,7 @@ pub(crate) fn event(status: crate::catalog::EventStatus) -> crate::catalog::Even
         on_sale_until: at(80 * 86_400),
         currency: eur(0).currency,
         prices: [(text("A"), 1000)].into(),
+        service_fee: 0,
         refund_policy: RefundPolicy::default(),
         status,
         hidden: false,

@@ -19,6 +19,9 @@ macro_rules! ru_52_1 {
 
 /// When a buyer who changes their mind gets how much back. Without tiers and statute: nothing, but the whole price for an
 /// event that is cancelled, moved or replaced, as with every policy.
+///
+/// Shares are of the ticket's price. A service fee pays for the sale, which was rendered whether or not the buyer comes: it
+/// goes back whole with an event that is cancelled, moved or replaced, and otherwise stays, unless the policy says more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefundPolicy {
@@ -27,6 +30,9 @@ pub struct RefundPolicy {
     pub tiers: Vec<Tier>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statute: Option<Statute>,
+    /// Whether the service fee, too, goes back whole with a ticket that the buyer gives back for whatever reason.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returns_service_fee: bool,
 }
 
 /// With at least so much notice, this share: `{"notice": {"days": 7}, "share": 8000}`.
@@ -57,7 +63,10 @@ pub enum Statute {
 /// One rule of a policy, as people are shown it and as a decision states it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Term {
+    /// Of the ticket's price.
     pub share: BasisPoints,
+    /// Whether the service fee goes back too, whole.
+    pub returns_service_fee: bool,
     /// A stable code.
     pub rule: String,
     pub text: String,
@@ -121,8 +130,14 @@ pub(super) const RU_BEREAVEMENT: Rule = Rule {
 const RU_CHANGED_SOURCE: &str = ru_52_1!("cancelled, replaced or moved: the full price");
 
 impl Rule {
-    pub(super) fn term(self) -> Term {
-        Term { share: self.share, rule: self.code.into(), text: self.text.into(), source: self.source.into() }
+    pub(super) fn term(self, policy: &RefundPolicy) -> Term {
+        Term {
+            share: self.share,
+            returns_service_fee: policy.returns_service_fee,
+            rule: self.code.into(),
+            text: self.text.into(),
+            source: self.source.into(),
+        }
     }
 }
 
@@ -157,7 +172,7 @@ impl Notice {
 }
 
 impl Tier {
-    fn term(self) -> Term {
+    fn term(self, policy: &RefundPolicy) -> Term {
         let (rule, text) = match self.notice {
             Notice::Days(0) => ("organiser_0_days".to_owned(), "refused before the start of the event".to_owned()),
             Notice::Days(1) => {
@@ -168,18 +183,19 @@ impl Tier {
             }
             Notice::Hours(n) => (format!("organiser_{n}_hours"), format!("refused {n} hours or more before the start")),
         };
-        Term { share: self.share, rule, text, source: ORGANISER.into() }
+        let returns_service_fee = policy.returns_service_fee;
+        Term { share: self.share, returns_service_fee, rule, text, source: ORGANISER.into() }
     }
 }
 
 impl RefundPolicy {
     /// All terms for people to read before they buy: the law's first, then the organiser's, then that of a changed event.
     pub fn terms(&self) -> Vec<Term> {
-        let mut terms: Vec<_> = self.statute.iter().flat_map(|law| law.tiers()).map(|rule| rule.term()).collect();
+        let mut terms: Vec<_> = self.statute.iter().flat_map(|law| law.tiers()).map(|rule| rule.term(self)).collect();
         if self.statute == Some(Statute::RuPerformingArts) {
-            terms.extend([RU_ILLNESS.term(), RU_BEREAVEMENT.term()]);
+            terms.extend([RU_ILLNESS.term(self), RU_BEREAVEMENT.term(self)]);
         }
-        terms.extend(self.tiers.iter().map(|tier| tier.term()));
+        terms.extend(self.tiers.iter().map(|tier| tier.term(self)));
         terms.push(self.changed("event_changed", "the event was cancelled, moved or replaced"));
         terms
     }
@@ -213,19 +229,20 @@ impl RefundPolicy {
         let law = self.statute.and_then(|law| law.tiers().iter().find(|rule| rule.notice.met_by(clock)));
         let own = self.tiers.iter().filter(|tier| tier.notice.met_by(clock)).max_by_key(|tier| tier.share);
         let term = match (law, own) {
-            (Some(law), Some(own)) if law.share < own.share => own.term(),
-            (Some(law), _) => law.term(),
-            (None, own) => own?.term(),
+            (Some(law), Some(own)) if law.share < own.share => own.term(self),
+            (Some(law), _) => law.term(self),
+            (None, own) => own?.term(self),
         };
         (term.share > BasisPoints::NONE).then_some(term)
     }
 
-    /// The whole price, whatever else the policy says.
+    /// The whole price and fee, whatever else the policy says.
     pub(super) fn changed(&self, code: &str, text: &str) -> Term {
         let (rule, source) = match self.statute {
             Some(Statute::RuPerformingArts) => (format!("ru_52_1_{code}"), RU_CHANGED_SOURCE),
             None => (code.to_owned(), ORGANISER),
         };
-        Term { share: BasisPoints::WHOLE, rule, text: text.to_owned(), source: source.to_owned() }
+        let (text, source) = (text.to_owned(), source.to_owned());
+        Term { share: BasisPoints::WHOLE, returns_service_fee: true, rule, text, source }
     }
 }

@@ -7,8 +7,18 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn euros(amounts: &[i64]) -> Vec<Money> {
-    amounts.iter().map(|&amount| Money::new(amount, Currency::from_code("EUR").unwrap())).collect()
+fn euro() -> Currency {
+    Currency::from_code("EUR").unwrap()
+}
+
+/// Tickets of these prices that have no fee.
+fn prices(amounts: &[i64]) -> Vec<Price> {
+    amounts.iter().map(|&amount| Price::new(amount, 0)).collect()
+}
+
+/// Somebody who bought on New Year's Day and asks for these tickets on this ground.
+fn ask(prices: &[Price], ground: Ground, decided_by_staff: bool) -> Ask<'_> {
+    Ask { prices, currency: euro(), bought_at: at("2026-01-01T00:00:00Z"), ground, decided_by_staff }
 }
 
 fn policy(text: &str) -> RefundPolicy {
@@ -30,8 +40,8 @@ fn check(
     staff: bool,
     now: &str,
 ) -> Result<(String, i64), Refused> {
-    let ask = Ask { prices: &euros(&[10_001]), bought_at: at("2026-01-01T00:00:00Z"), ground, decided_by_staff: staff };
-    decide(&policy(policy_text), event, &ask, at(now)).map(|decision| (decision.rule, decision.total.amount))
+    decide(&policy(policy_text), event, &ask(&prices(&[10_001]), ground, staff), at(now))
+        .map(|decision| (decision.rule, decision.total.amount))
 }
 
 fn event<'a>(starts_at: &str, time_zone: &'a str) -> EventFacts<'a> {
@@ -137,16 +147,11 @@ fn a_cancelled_or_changed_event_gives_everything_back() {
     ] {
         assert_eq!(check(text, &facts, ground, false, now), expected, "{text} {facts:?} {ground:?} {now}");
     }
-    let ask = Ask {
-        prices: &euros(&[1, 0]),
-        bought_at: at("2026-01-01T00:00:00Z"),
-        ground: Ground::Wish,
-        decided_by_staff: false,
-    };
-    let decision = decide(&policy(STATUTE), &with(&moved), &ask, at(soon)).unwrap();
+    let sold = prices(&[1, 0]);
+    let decision = decide(&policy(STATUTE), &with(&moved), &ask(&sold, Ground::Wish, false), at(soon)).unwrap();
     assert_eq!(
         (decision.ground, decision.amounts, decision.reason.as_str()),
-        (Ground::EventMoved, euros(&[1, 0]), "the event was moved")
+        (Ground::EventMoved, sold, "the event was moved")
     );
     assert!(decision.source.contains("art. 52.1"));
 }
@@ -157,14 +162,44 @@ fn what_cannot_be_is_refused() {
     let zone = Err(Refused::UnknownZone("Europe/Nowhere".into()));
     assert_eq!(check(STATUTE, &nowhere, Ground::Wish, false, "2026-01-01T16:00:00Z"), zone);
     let facts = event("2026-06-20T16:00:00Z", MOSCOW);
-    let decide_for = |prices: &[Money]| {
-        let ask = Ask { prices, bought_at: at("2026-01-01T00:00:00Z"), ground: Ground::Wish, decided_by_staff: false };
-        decide(&policy(STATUTE), &facts, &ask, at("2026-01-01T00:00:00Z"))
+    let decide_for = |prices: &[Price]| {
+        decide(&policy(STATUTE), &facts, &ask(prices, Ground::Wish, false), at("2026-01-01T00:00:00Z"))
     };
     assert_eq!(decide_for(&[]), Err(Refused::NoTickets));
-    assert_eq!(decide_for(&euros(&[i64::MAX, 1])), Err(Refused::Money(MoneyError::Overflow)));
-    let mixed = [euros(&[1])[0], Money::new(1, Currency::from_code("RUB").unwrap())];
-    assert!(matches!(decide_for(&mixed), Err(Refused::Money(MoneyError::Mixed(..)))));
+    assert_eq!(decide_for(&prices(&[i64::MAX, 1])), Err(Refused::Money(MoneyError::Overflow)));
+}
+
+#[test]
+fn a_service_fee_goes_back_with_a_changed_event_or_where_the_policy_says_so() {
+    let plain = event("2026-06-20T16:00:00Z", MOSCOW);
+    let moved = [Change { kind: ChangeKind::Moved, at: at("2026-02-01T00:00:00Z") }];
+    let replaced = [Change { kind: ChangeKind::Replaced, ..moved[0] }];
+    let (wish, illness, bereavement) = (Ground::Wish, Ground::Illness, Ground::Bereavement);
+    let half = r#"{"tiers": [{"notice": {"days": 0}, "share": 5000}], "statute": "ru_performing_arts""#;
+    let (kept, returned) = (format!("{half}}}"), format!(r#"{half}, "returns_service_fee": true}}"#));
+    // Two tickets that were paid for, of 10.01 and 30.00, with a fee of 1.50 each, and one that was not.
+    let sold = [Price::new(1001, 150), Price::new(3000, 150), Price::new(0, 150)];
+    for (text, facts, ground, now, ticket, fee) in [
+        (&kept, plain, wish, "2026-06-19T12:00:00Z", 501 + 1500, 0),
+        (&kept, plain, wish, "2026-06-01T12:00:00Z", 4001, 0),
+        (&kept, plain, illness, "2026-06-19T12:00:00Z", 4001, 0),
+        (&kept, plain, bereavement, "2026-06-19T12:00:00Z", 4001, 0),
+        (&returned, plain, wish, "2026-06-19T12:00:00Z", 501 + 1500, 300),
+        (&returned, plain, illness, "2026-06-19T12:00:00Z", 4001, 300),
+        (&kept, EventFacts { cancelled: true, ..plain }, wish, "2026-06-19T12:00:00Z", 4001, 300),
+        (&kept, EventFacts { changes: &moved, ..plain }, illness, "2026-06-19T12:00:00Z", 4001, 300),
+        (&kept, EventFacts { changes: &replaced, ..plain }, wish, "2026-06-19T12:00:00Z", 4001, 300),
+    ] {
+        let decision = decide(&policy(text), &facts, &ask(&sold, ground, true), at(now)).unwrap();
+        assert_eq!((decision.total.amount, decision.fee), (ticket + fee, fee), "{text} {facts:?} {ground:?}");
+        let each: Price = decision.amounts.iter().copied().sum();
+        assert_eq!(each, Price { ticket, fee }, "the parts are the whole");
+    }
+    for (text, fee) in [(&kept, false), (&returned, true)] {
+        let terms = policy(text).terms();
+        let said: Vec<_> = terms.iter().map(|term| term.returns_service_fee).collect();
+        assert_eq!(said, [fee, fee, fee, fee, fee, fee, true], "as buyers read it before they buy");
+    }
 }
 
 #[test]
@@ -200,10 +235,11 @@ fn policies_are_checked() {
 proptest! {
     #[test]
     fn refunds_stay_within_the_price_and_never_grow_with_time(
-        prices in proptest::collection::vec(0..=1_000_000_000_i64, 1..=10),
+        sold in proptest::collection::vec((0..=1_000_000_000_i64, 0..=1_000_000_i64), 1..=10),
         shares in proptest::collection::vec(0..=10_000_u16, 0..=10),
         statute: bool,
         in_days: bool,
+        returns_service_fee: bool,
         seconds in 0..40_000_000_i64,
         later in 0..10_000_000_i64,
     ) {
@@ -213,26 +249,30 @@ proptest! {
         let notice = |i| if in_days { Notice::Days(notice(i)) } else { Notice::Hours(notice(i)) };
         let tiers = shares.iter().enumerate();
         let tiers = tiers.map(|(i, &share)| Tier { notice: notice(i), share: share.try_into().unwrap() }).collect();
-        let policy = RefundPolicy { tiers, statute: statute.then_some(Statute::RuPerformingArts) };
+        let statute = statute.then_some(Statute::RuPerformingArts);
+        let policy = RefundPolicy { tiers, statute, returns_service_fee };
         prop_assert_eq!(policy.validate(), Ok(()));
         let facts = event("2026-06-20T16:00:00Z", MOSCOW);
-        let prices = euros(&prices);
-        let ask = Ask { prices: &prices, bought_at: Timestamp::UNIX_EPOCH, ground: Ground::Wish, decided_by_staff: false };
+        let prices: Vec<_> = sold.into_iter().map(|(ticket, fee)| Price::new(ticket, fee)).collect();
+        let ask = ask(&prices, Ground::Wish, false);
         let total_at = |seconds: i64| {
             let now = facts.starts_at - jiff::SignedDuration::from_secs(seconds);
             let Ok(decision) = decide(&policy, &facts, &ask, now) else { return 0 };
             assert!(decision.share > BasisPoints::NONE && decision.amounts.len() == prices.len());
             for (amount, price) in decision.amounts.iter().zip(&prices) {
                 let share = i128::from(u16::from(decision.share));
-                let exact = i128::from(price.amount) * share;
-                let given = i128::from(amount.amount) * 10_000;
-                assert!(amount.amount <= price.amount && given >= exact && given < exact + 10_000);
+                let exact = i128::from(price.ticket) * share;
+                let given = i128::from(amount.ticket) * 10_000;
+                assert!(amount.ticket <= price.ticket && given >= exact && given < exact + 10_000);
+                assert_eq!(amount.fee, if returns_service_fee { price.fee } else { 0 });
             }
+            assert_eq!(decision.total.amount - decision.fee, decision.amounts.iter().map(|a| a.ticket).sum::<i64>());
             decision.total.amount
         };
         prop_assert!(total_at(seconds) <= total_at(seconds + later));
-        if statute && seconds >= 11 * 86_400 {
-            prop_assert_eq!(total_at(seconds), prices.iter().map(|price| price.amount).sum::<i64>());
+        if statute.is_some() && seconds >= 11 * 86_400 {
+            let fee = if returns_service_fee { 1 } else { 0 };
+            prop_assert_eq!(total_at(seconds), prices.iter().map(|price| price.ticket + fee * price.fee).sum::<i64>());
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::periods::NoSuchDate;
 use super::plans::PlanRef;
 use super::state::Subscription;
-use crate::catalog::{CATEGORIES_MAX, Event, NotOnSale, ORDER_SEATS_MAX};
+use crate::catalog::{CATEGORIES_MAX, Event, NotOnSale, ORDER_SEATS_MAX, Price};
 use crate::ids::{SeatIndex, SubscriptionId, TicketId};
 use crate::layout::Invalid;
 use crate::money::{BasisPoints, Currency, Money, PRICE_MINOR_UNITS_MAX};
@@ -24,7 +24,7 @@ pub const PRIORITY_MAX: u8 = 9;
 pub enum Perk {
     /// May buy so many hours before the public sale.
     Presale { hours: u16 },
-    /// So much off the service fee of an order that has one; 10,000 for none at all.
+    /// So much off the service fee of each ticket, where the event has one; 10,000 for none at all.
     ServiceFee { off: BasisPoints },
     /// So much off the price of these categories; of all where none is named.
     Discount {
@@ -109,14 +109,13 @@ pub struct Holder {
     pub month: u32,
 }
 
-/// Why a price is not the list's.
+/// Why a ticket's price is not the list's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     Included,
     FixedPrice,
     Discount,
-    ServiceFee,
 }
 
 /// A seat of an order and what it would have cost.
@@ -149,7 +148,7 @@ pub struct Applied {
     pub plan: PlanRef,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seats: Vec<Lowered>,
-    /// The service fee that would have been, where it is lower.
+    /// The event's service fee of a ticket, where some of them have less or none by this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee_was: Option<i64>,
     /// The month of the subscription that the included tickets are of; none were used without it.
@@ -188,9 +187,8 @@ impl Applied {
 /// The price of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Priced {
-    /// Of each seat, in minor units, in the order that they were asked about.
-    pub seats: Vec<i64>,
-    pub fee: i64,
+    /// Of each seat, in the order that they were asked about.
+    pub seats: Vec<Price>,
     pub applied: Option<Applied>,
 }
 
@@ -213,12 +211,12 @@ impl<'a> Perks<'a> {
         self.holder
     }
 
-    /// The prices of seats (category and list price in minor units) and of the order's service fee, if it has one. Each
+    /// The prices of seats (category and list price in minor units), each with its service fee, where the event has one. Each
     /// seat gets the one perk that lowers it most; included tickets go to the seats that would cost most.
     pub fn price(&self, currency: Currency, seats: &[(&str, i64)], fee: i64, used_this_month: u8) -> Priced {
         assert!(seats.iter().all(|(_, price)| *price >= 0) && fee >= 0, "a price is never negative");
         let Some(holder) = self.holder else {
-            return Priced { seats: seats.iter().map(|(_, price)| *price).collect(), fee, applied: None };
+            return Priced { seats: seats.iter().map(|(_, price)| Price::new(*price, fee)).collect(), applied: None };
         };
         let lowest = |&(category, price): &(&str, i64)| self.lowest(currency, category, price);
         let mut found: Vec<_> = seats.iter().map(lowest).collect();
@@ -229,17 +227,19 @@ impl<'a> Perks<'a> {
         });
         let lowered: Vec<_> = lowered.collect();
         let lower_fee = self.fee(currency, fee);
+        let prices: Vec<_> = found.iter().map(|(price, _)| Price::new(*price, lower_fee)).collect();
         let month = lowered.iter().any(|lowered| lowered.by == Why::Included).then_some(holder.month);
-        let fee_was = (lower_fee < fee).then_some(fee);
+        let is_lower = |((_, list), price): (&(&str, i64), &Price)| price.fee < Price::new(*list, fee).fee;
+        let fee_was = seats.iter().zip(&prices).any(is_lower).then_some(fee);
         let applied = Applied { seats: lowered, fee_was, month, ..Applied::nothing(holder) };
         let applied = (!applied.seats.is_empty() || fee_was.is_some()).then_some(applied);
-        Priced { seats: found.into_iter().map(|(price, _)| price).collect(), fee: lower_fee, applied }
+        Priced { seats: prices, applied }
     }
 
     /// What an order of these seats (category and list price) is placed with at `now`: the prices, and all that it owes to
     /// the subscription.
     pub fn apply(&self, event: &Event, seats: &[(&str, i64)], used_this_month: u8, now: Timestamp) -> Priced {
-        let mut priced = self.price(event.currency, seats, 0, used_this_month);
+        let mut priced = self.price(event.currency, seats, event.service_fee, used_this_month);
         let given = [
             (Given::Presale, event.check_on_sale(now).is_err()),
             (Given::MoreSeats, seats.len() > ORDER_SEATS_MAX),
@@ -345,6 +345,7 @@ impl<'a> Perks<'a> {
             let Perk::Refunds { policy: better } = perk else { continue };
             policy.tiers.extend(better.tiers.iter().filter(|tier| !own.tiers.contains(tier)));
             policy.statute = policy.statute.or(better.statute);
+            policy.returns_service_fee |= better.returns_service_fee;
         }
         policy
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ids::RefundId;
-use crate::orders::tests::{at, event, paying};
+use crate::orders::tests::{at, event, paying, paying_with_fees};
 use crate::orders::{OrderState, Refused, Step};
 use crate::payments::Swing;
 use crate::refunds::Ground;
@@ -201,4 +201,74 @@ fn a_capture_that_no_order_took_on_may_be_disputed() {
     let (won, _) = order.dispute_seen(&seen(DisputeState::Won), at(4)).unwrap();
     assert_eq!(won.step(None, at(5)), Step::Refund(won.refunds[0].id));
     assert!(won.due_at.is_some() && won.state == OrderState::Lost);
+}
+
+/// A dispute about so much of an order of two seats of 1000 with a fee of 50 each, as it is said to stand.
+fn seen_of(id: &str, amount: i64, state: DisputeState) -> ProviderDispute {
+    let swing = Swing { amount, fee: 0 };
+    let reinstated = (state == DisputeState::Won).then_some(swing);
+    ProviderDispute { id: id.into(), state, amount, withdrawn: Some(swing), reinstated }
+}
+
+/// Brings this into an order; what is left to the organiser and of fees after it, by all entries.
+fn hear(order: &mut Order, entries: &mut Vec<Entry>, seen: &ProviderDispute) -> (i64, i64) {
+    let (next, booked) = order.dispute_seen(seen, at(3)).unwrap();
+    assert!(booked.iter().all(|entry| entry.balances() == Ok(true)), "{booked:?}");
+    entries.extend(booked);
+    *order = next;
+    (-balance(entries, Account::Organiser), -balance(entries, Account::ServiceFees))
+}
+
+#[test]
+fn a_bank_that_keeps_all_keeps_the_fees_too() {
+    use DisputeState::{Lost, Open, Won};
+    for (amount, organiser, fees) in [
+        (2100, 0, 0),
+        (1050, 1000, 50),
+        // A part of it that is not round, to the organiser's side; and more than there is.
+        (1000, 1047, 53),
+        (1, 1999, 100),
+        (0, 2000, 100),
+        (2200, -100, 0),
+    ] {
+        let (mut order, sale) = paying_with_fees().settling().paid(at(1));
+        let mut entries = vec![sale];
+        assert_eq!(hear(&mut order, &mut entries, &seen_of("du_1", amount, Open)), (2000, 100), "undecided");
+        assert_eq!(hear(&mut order, &mut entries, &seen_of("du_1", amount, Lost)), (organiser, fees), "{amount}");
+        assert_eq!(order.dispute_seen(&seen_of("du_1", amount, Lost), at(3)), None);
+        assert_eq!(hear(&mut order, &mut entries, &seen_of("du_1", amount, Won)), (2000, 100), "back after all");
+        assert_eq!((balance(&entries, Account::Disputes), balance(&entries, Account::Provider)), (0, 2100));
+    }
+}
+
+#[test]
+fn what_went_before_is_not_lost_again() {
+    use DisputeState::{Lost, Won};
+    let ask = RefundAsk {
+        id: RefundId(5),
+        request: "r".into(),
+        tickets: Some(vec![0]),
+        ground: Ground::Wish,
+        decided_by: None,
+    };
+    let mut policy = paying_with_fees();
+    policy.policy = serde_json::from_str(r#"{"tiers": [{"notice": {"days": 1}, "share": 10000}]}"#).unwrap();
+    let (paid, sale) = policy.settling().paid(at(1));
+    // A ticket went back and its fee was kept; then the bank keeps the rest.
+    let refunding = paid.request_refund(&event(EventStatus::Published), &ask, at(2)).unwrap();
+    let (mut order, refund) = refunding.refund_done(ask.id, Some("re_1".into()), at(2));
+    let mut entries = vec![sale.clone(), refund];
+    assert_eq!(hear(&mut order, &mut entries, &seen_of("du_1", 1100, Lost)), (0, 0));
+    // The same, while the refund was on its way and is done in the end: what is reversed is what was booked.
+    let mut order = refunding.clone();
+    let mut entries = vec![sale.clone()];
+    let lost = hear(&mut order, &mut entries, &seen_of("du_1", 2100, Lost));
+    let (done, refund) = order.refund_done(ask.id, Some("re_1".into()), at(4));
+    (order, entries) = (done, [entries, vec![refund]].concat());
+    assert_eq!((lost, hear(&mut order, &mut entries, &seen_of("du_1", 2100, Won))), ((0, 0), (1000, 100)));
+    // Two disputes of half each; the first comes back.
+    let (mut order, mut entries) = (paid, vec![sale]);
+    assert_eq!(hear(&mut order, &mut entries, &seen_of("du_1", 1050, Lost)), (1000, 50));
+    assert_eq!(hear(&mut order, &mut entries, &seen_of("du_2", 1050, Lost)), (0, 0));
+    assert_eq!(hear(&mut order, &mut entries, &seen_of("du_1", 1050, Won)), (1000, 50));
 }

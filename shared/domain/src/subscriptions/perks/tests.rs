@@ -31,6 +31,10 @@ fn fixed(category: &str, amount: i64) -> Perk {
     Perk::FixedPrice { category: category.into(), price: eur(amount) }
 }
 
+fn fee_off(off: u16) -> Perk {
+    Perk::ServiceFee { off: off.try_into().unwrap() }
+}
+
 fn tickets(a_month: u8, categories: &[&str]) -> Perk {
     Perk::Tickets { a_month, categories: categories.iter().map(|c| c.to_string()).collect() }
 }
@@ -72,7 +76,7 @@ fn seats_get_the_perk_that_lowers_them_most() {
         ),
     ] {
         let priced = with(&perks).price(currency(), &seats, 0, used);
-        assert_eq!(priced.seats, prices, "{name}");
+        assert_eq!(priced.seats, prices.map(|price| Price::new(price, 0)), "{name}");
         let applied = priced.applied.map_or(Vec::new(), |applied| applied.seats);
         assert_eq!(applied.iter().map(|one| (one.seat, one.by)).collect::<Vec<_>>(), why, "{name}");
         assert!(applied.iter().all(|one| one.was == seats[usize::from(one.seat)].1), "{name}");
@@ -81,19 +85,41 @@ fn seats_get_the_perk_that_lowers_them_most() {
 
 #[test]
 fn what_was_applied_is_small_and_reads_back() {
-    let perks = [tickets(1, &[]), discount(10, &[]), Perk::ServiceFee { off: BasisPoints::percent(50) }];
+    let perks = [tickets(1, &[]), discount(10, &[]), fee_off(5000)];
     let priced = with(&perks).price(currency(), &[("A", 5000), ("A", 4000)], 301, 0);
+    assert_eq!(priced.seats, [Price::new(0, 0), Price::new(3600, 150)]);
     let applied = priced.applied.unwrap();
-    assert_eq!((priced.fee, applied.fee_was, applied.month, applied.included()), (150, Some(301), Some(4), 1));
+    assert_eq!((applied.fee_was, applied.month, applied.included()), (Some(301), Some(4), 1));
     let json = serde_json::to_string(&applied).unwrap();
     assert!(json.len() < 300, "{json}");
     assert_eq!(serde_json::from_str::<Applied>(&json).unwrap(), applied);
-    let free = with(&[Perk::ServiceFee { off: BasisPoints::WHOLE }]).price(currency(), &[("A", 1)], 301, 0);
-    assert_eq!(free.fee, 0);
     let other = Currency::from_code("RUB").unwrap();
-    assert_eq!(with(&[fixed("A", 1)]).price(other, &[("A", 50)], 0, 0).seats, [50], "a price is of its currency");
-    let nobody = Perks::NONE.price(currency(), &[("A", 50)], 7, 0);
-    assert_eq!((nobody.seats, nobody.fee, nobody.applied), (vec![50], 7, None));
+    let elsewhere = with(&[fixed("A", 1)]).price(other, &[("A", 50)], 0, 0);
+    assert_eq!(elsewhere.seats, [Price::new(50, 0)], "a price is of its currency");
+}
+
+#[test]
+fn fees_are_lowered_ticket_by_ticket() {
+    let seats = [("A", 5000), ("gift", 0), ("A", 4000)];
+    for (name, perks, fees, was) in [
+        ("nothing", vec![], [301, 0, 301], None),
+        ("half, rounded for the buyer", vec![fee_off(5000)], [150, 0, 150], Some(301)),
+        ("the better of two", vec![fee_off(5000), fee_off(7500)], [75, 0, 75], Some(301)),
+        ("none", vec![fee_off(10_000)], [0, 0, 0], Some(301)),
+        ("of an included ticket there is none", vec![tickets(1, &[])], [0, 0, 301], Some(301)),
+        ("nor of one whose price is nothing", vec![discount(100, &["A"])], [0, 0, 0], Some(301)),
+        ("a discount is of the price", vec![discount(50, &[])], [301, 0, 301], None),
+    ] {
+        let priced = with(&perks).price(currency(), &seats, 301, 0);
+        assert_eq!(priced.seats.iter().map(|price| price.fee).collect::<Vec<_>>(), fees, "{name}");
+        assert_eq!(priced.applied.and_then(|applied| applied.fee_was), was, "{name}");
+    }
+    let free = with(&[fee_off(10_000)]).price(currency(), &[("gift", 0)], 301, 0);
+    assert_eq!(free.applied, None, "there is nothing to lower");
+    assert_eq!(with(&[fee_off(10_000)]).price(currency(), &seats, 0, 0).applied, None, "nor here");
+    let nobody = Perks::NONE.price(currency(), &seats, 301, 0);
+    assert_eq!(nobody.seats, [Price::new(5000, 301), Price::new(0, 0), Price::new(4000, 301)]);
+    assert_eq!(nobody.applied, None);
 }
 
 #[test]
@@ -106,7 +132,8 @@ fn other_perks_answer_their_questions() {
         Perk::Refunds {
             policy: RefundPolicy {
                 tiers: vec![Tier { notice: Notice::Hours(2), share: BasisPoints::WHOLE }],
-                statute: None,
+                returns_service_fee: true,
+                ..RefundPolicy::default()
             },
         },
     ];
@@ -114,9 +141,10 @@ fn other_perks_answer_their_questions() {
     let public: Timestamp = "2027-01-10T10:00:00Z".parse().unwrap();
     assert_eq!(has.on_sale_from(public).to_string(), "2027-01-08T10:00:00Z");
     assert_eq!((has.waiting_priority(), has.seats_max(), has.sees_hidden()), (3, 15, true));
-    let own =
-        RefundPolicy { tiers: vec![Tier { notice: Notice::Days(7), share: BasisPoints::percent(50) }], statute: None };
-    assert_eq!(has.refund_policy(&own).tiers.len(), 2);
+    let tiers = vec![Tier { notice: Notice::Days(7), share: BasisPoints::percent(50) }];
+    let own = RefundPolicy { tiers, ..RefundPolicy::default() };
+    let better = has.refund_policy(&own);
+    assert_eq!((better.tiers.len(), better.returns_service_fee), (2, true));
     let none = Perks::NONE;
     assert_eq!(none.on_sale_from(public), public);
     assert_eq!((none.waiting_priority(), none.seats_max(), none.sees_hidden()), (0, ORDER_SEATS_MAX, false));
@@ -126,8 +154,8 @@ fn other_perks_answer_their_questions() {
 #[test]
 fn an_order_says_what_it_owes_to_a_subscription() {
     use crate::catalog::EventStatus;
-    let policy =
-        RefundPolicy { tiers: vec![Tier { notice: Notice::Hours(2), share: BasisPoints::WHOLE }], statute: None };
+    let tiers = vec![Tier { notice: Notice::Hours(2), share: BasisPoints::WHOLE }];
+    let policy = RefundPolicy { tiers, ..RefundPolicy::default() };
     let perks = [
         Perk::Presale { hours: 24 },
         Perk::SeatsAnOrder { max: 12 },
@@ -196,7 +224,7 @@ fn any_perk() -> impl Strategy<Value = Perk> {
         (1_u16..=10_000).prop_map(|off| Perk::Discount { off: off.try_into().unwrap(), categories: vec![] }),
         (0_i64..100_000, category()).prop_map(|(price, of)| fixed(of, price)),
         (1_u8..=5).prop_map(|a_month| tickets(a_month, &[])),
-        (1_u16..=10_000).prop_map(|off| Perk::ServiceFee { off: off.try_into().unwrap() }),
+        (1_u16..=10_000).prop_map(fee_off),
     ]
 }
 
@@ -211,9 +239,14 @@ proptest! {
         let has = with(&perks);
         let priced = has.price(currency(), &list, fee, used);
         prop_assert_eq!(priced.seats.len(), list.len());
-        prop_assert!((0..=fee).contains(&priced.fee));
+        let fees = priced.seats.iter().zip(&list).map(|(price, (_, was))| (price.fee, Price::new(*was, fee).fee));
+        let is_lower = fees.clone().any(|(fee, was)| fee < was);
+        prop_assert!(fees.clone().all(|(fee, was)| (0..=was).contains(&fee)));
+        prop_assert!(priced.seats.iter().all(|price| price.ticket > 0 || price.fee == 0));
         let applied = priced.applied;
+        prop_assert_eq!(applied.as_ref().and_then(|applied| applied.fee_was), is_lower.then_some(fee));
         for (at, (price, (_, was))) in priced.seats.iter().zip(&list).enumerate() {
+            let price = &price.ticket;
             prop_assert!((0..=*was).contains(price));
             let told = applied.iter().flat_map(|applied| &applied.seats).find(|one| usize::from(one.seat) == at);
             prop_assert_eq!(told.map(|one| one.was), (price < was).then_some(*was));
