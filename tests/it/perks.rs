@@ -1,14 +1,14 @@
 //! What a subscription gives to whoever buys: earlier, cheaper, more, on better terms, and what others are not shown.
 
 use boxoffice::Options;
-use domain::ids::{PlanId, SubscriptionId};
+use domain::ids::PlanId;
+use domain::ledger::Account;
 use domain::subscriptions::plans::{Plan, Terms};
-use domain::subscriptions::{Consent, NewSubscription, Subscription};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tests::http::new_key;
-use tests::{Fault, Table, TestApp, User, id, options, seat};
+use tests::{Fault, Payment, Table, TestApp, User, id, options, seat};
 
 const HOUR_SECONDS: i64 = 3600;
 const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
@@ -30,27 +30,15 @@ async fn plan(app: &TestApp, perks: Value) -> Plan {
     plan
 }
 
-/// Somebody who has paid for a plan; of the money there is nothing in the journal, and nothing at the provider.
+/// Somebody who has paid for a plan.
 async fn subscribed(app: &TestApp, plan: &Plan) -> User {
-    let (user, buy) = (app.buyer(), app.app("buy"));
-    let now = buy.now();
-    let new = NewSubscription {
-        id: SubscriptionId(buy.new_id()),
-        user: user.id,
-        request: "r".into(),
-        plan,
-        currency: None,
-        zone: "Europe/Moscow".into(),
-        consent: Consent { text: "I agree".into(), at: now },
-        promotions: Vec::new(),
-        has_one: false,
-        had_trial: false,
-    };
-    let begun = Subscription::begin(new, now).expect("nothing speaks against it");
-    buy.subscriptions.save(None, &begun, &buy.ledger).await.expect("it is new");
-    let mut paid = begun.subscription.charge_paid(&begun.charges[0], None, now).expect("it waits for that");
-    paid.entries.clear();
-    buy.subscriptions.save(Some(&begun.subscription), &paid, &buy.ledger).await.expect("nobody was there first");
+    let user = app.buyer();
+    let ask = json!({ "plan_id": plan.id, "time_zone": "Europe/Moscow", "consent_text": "I agree" });
+    let begun = app.post(&user, "/subscriptions", &ask).await.expect(201);
+    let text = |name: &str| begun["payment"][name].as_str().expect("there is something to pay").to_owned();
+    let payment = Payment { id: text("payment_id"), client_secret: text("client_secret") };
+    app.confirm(&payment, "pm_card_visa").await.expect(200);
+    app.settled().await;
     user
 }
 
@@ -163,11 +151,63 @@ async fn prices_are_lower_where_a_perk_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_fee_is_lower_where_a_perk_says_so() {
+    let app = TestApp::start().await;
+    let hall = app.hall().await;
+    let event = app.event(&hall, &json!({ "service_fee": 7_501 })).await;
+    let half = with(
+        &app,
+        json!([
+            { "kind": "service_fee", "off": 5_000 },
+            { "kind": "discount", "off": 1_000, "categories": ["stalls"] },
+            { "kind": "tickets", "a_month": 1, "categories": ["side"] },
+        ]),
+    )
+    .await;
+    let seats = json!([seat("Stalls", 1, 1), seat("Side", 1, 1), seat("Gift", 1, 1), seat("Side", 1, 2)]);
+    let order = app.hold(&half, &event, &seats).await;
+    let fees: Vec<_> = (0..4).map(|nth| order["seats"][nth]["service_fee"]["amount"].as_i64()).collect();
+    assert_eq!(fees, [Some(3_750), None, None, Some(3_750)], "nothing is paid for two of them");
+    assert_eq!((total(&order), &order["service_fees"]["amount"]), (135_000 + 3_333 + 7_500, &json!(7_500)));
+    let perks = order["applied"]["perks"].as_array().expect("there are some");
+    let told: Vec<_> = perks.iter().map(|perk| (perk["kind"].as_str(), perk["seat"].as_i64())).collect();
+    assert_eq!(
+        told,
+        [("discount", 0), ("included", 1), ("service_fee", 0), ("service_fee", 3)].map(|(k, n)| (Some(k), Some(n)))
+    );
+    for (nth, fee, text) in [
+        (0, &Value::Null, "The discount of your subscription, instead of 1500.00 RUB."),
+        (
+            1,
+            &json!(7_501),
+            "Included in this month of your subscription, instead of 33.33 RUB and a service fee of 75.01 RUB.",
+        ),
+        (2, &json!(7_501), "Less service fee with your subscription, instead of 75.01 RUB."),
+    ] {
+        assert_eq!((&perks[nth]["list_fee"]["amount"], &perks[nth]["text"]), (fee, &json!(text)));
+    }
+    let paid = app.pay(&half, id(&order), "pm_card_visa").await;
+    assert_eq!((&paid["status"], &paid["seats"][3]["service_fee"]["amount"]), (&json!("paid"), &json!(3_750)));
+    let ticket = app.get(&half, &format!("/tickets/{}-0", id(&order).replace("ord_", "tkt_"))).await.expect(200);
+    assert_eq!(ticket["service_fee"]["amount"], 3_750);
+
+    let none = with(&app, json!([{ "kind": "service_fee", "off": 10_000 }])).await;
+    let order = app.buy(&none, &event, &row("2", 1, 2)).await;
+    assert_eq!((total(&order), kinds(&order)), (2 * STALLS, vec!["service_fee"; 2]));
+    assert_eq!((&order["service_fees"], &order["seats"][0]["service_fee"]), (&Value::Null, &Value::Null));
+    let order = app.buy(&app.buyer(), &event, &row("3", 1, 2)).await;
+    assert_eq!((total(&order), &order["applied"]), (2 * STALLS + 2 * 7_501, &Value::Null));
+    let entries = app.finish().await.entries;
+    let earned: i64 = entries.iter().map(|entry| entry.of(Account::ServiceFees)).sum();
+    assert_eq!(earned, -(2 * 3_750 + 2 * 7_501));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn better_terms_of_refund_are_kept_in_the_order() {
     let app = TestApp::start().await;
     let hall = app.hall().await;
-    let event = app.event(&hall, &json!({ "refund_policy": {} })).await;
-    let policy = json!({ "tiers": [{ "notice": { "days": 1 }, "share": 9000 }] });
+    let event = app.event(&hall, &json!({ "refund_policy": {}, "service_fee": 5_000 })).await;
+    let policy = json!({ "tiers": [{ "notice": { "days": 1 }, "share": 9000 }], "returns_service_fee": true });
     let friend = with(&app, json!([{ "kind": "refunds", "policy": policy }])).await;
     let anybody = app.buyer();
     let theirs = app.buy(&anybody, &event, &row("1", 1, 1)).await;
@@ -177,13 +217,14 @@ async fn better_terms_of_refund_are_kept_in_the_order() {
         app.post(user, &format!("/orders/{}/refund-quotes", id(order)), &json!({})).await
     };
     quote(&anybody, &theirs).await.problem(409, "nothing_due");
-    assert_eq!(quote(&friend, &order).await.expect(200)["total"]["amount"], 135_000);
+    let told = quote(&friend, &order).await.expect(200);
+    assert_eq!((&told["total"]["amount"], &told["service_fees"]["amount"]), (&json!(140_000), &json!(5_000)));
     // The subscription is over; what was agreed is not. The event is the day after tomorrow.
     app.advance(90 * DAY_SECONDS);
     quote(&anybody, &theirs).await.problem(409, "nothing_due");
-    assert_eq!(quote(&friend, &order).await.expect(200)["total"]["amount"], 135_000);
-    let back = app.give_back(&friend, id(&order), None).await;
-    assert_eq!(back["refunds"][0]["amount"]["amount"], 135_000);
+    assert_eq!(quote(&friend, &order).await.expect(200), told);
+    let back = &app.give_back(&friend, id(&order), None).await["refunds"][0];
+    assert_eq!((&back["amount"]["amount"], &back["service_fees"]["amount"]), (&json!(140_000), &json!(5_000)));
     app.finish().await;
 }
 

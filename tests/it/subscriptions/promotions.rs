@@ -188,10 +188,15 @@ async fn codes_are_not_to_be_guessed() {
     promote(&app, &json!({ "code": "REAL" })).await;
     let wanted = |code: &str| ask(&plan, &json!({ "code": code }));
     let guess = wanted("GUESS");
-    let all = futures_util::future::join_all((0..14).map(|_| app.post(&buyer, "/subscriptions", &guess))).await;
-    let mut statuses: Vec<_> = all.iter().map(|reply| reply.status).collect();
-    statuses.sort();
-    assert_eq!(statuses, [vec![422; 10], vec![429; 4]].concat());
+    for status in [[422; 5], [422; 5], [429; 5]].concat() {
+        assert_eq!(app.post(&buyer, "/subscriptions", &guess).await.status, status);
+    }
+    // Many at once get no more answers than one after the other; a count whose answer was lost may be counted twice.
+    let hasty = app.buyer();
+    let all = futures_util::future::join_all((0..14).map(|_| app.post(&hasty, "/subscriptions", &guess))).await;
+    let answered = all.iter().filter(|reply| reply.status == 422).count();
+    assert!((1..=10).contains(&answered), "{answered} guesses were answered");
+    assert!(all.iter().all(|reply| matches!(reply.status, 422 | 429)));
     let refused = app.post(&buyer, "/subscriptions", &wanted("REAL")).await;
     assert_eq!(refused.header("retry-after"), "3600");
     refused.problem(429, "too_many_codes");

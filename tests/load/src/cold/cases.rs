@@ -36,18 +36,21 @@ macro_rules! case {
 /// half years are read through.
 pub const AT_NIGHT: &str = "reconcile";
 
-pub const CASES: [Case; 11] = [
+pub const CASES: [Case; 14] = [
     // Signing up hashes a password, which takes 19 MiB and its time on purpose.
     case!("register", "GET /me", Answer::Status(200)),
     case!("catalog", "GET /events", Answer::Status(200)),
     case!("buy", "POST /orders", Answer::Status(201)),
     case!("refund", "POST /orders/{id}/refund-quotes", Answer::Status(200)),
+    case!("subscribe", "POST /subscriptions", Answer::Status(201)),
     case!("payment-webhook", "POST /payments/webhook/stripe", Answer::Status(204)),
     case!("admin", "POST /admin/venues", Answer::Status(201)),
+    case!("marketing", "POST /marketing/promotions", Answer::Status(201)),
     case!("settle", "a payment to capture", Answer::Batch),
     case!("relay", "3 records, one effect", Answer::Batch),
     case!("republish", "one effect", Answer::Batch),
     case!("sweep", "nothing is due", Answer::Nothing),
+    case!("renew", "nothing is due", Answer::Nothing),
     case!("reconcile", "a day, 43 months of events", Answer::Nothing),
 ];
 
@@ -55,8 +58,14 @@ impl Case {
     /// The event of this invocation, which no other has.
     pub fn event(&self, world: &World, number: usize) -> Result<Value, Failed> {
         let found = &world.found;
-        let known =
-            [("ACCESS_TOKEN", found.token.as_str()), ("ORDER_ID", &found.order), ("PAYMENT_ID", found.payment(number))];
+        let code = format!("SPRING{number}");
+        let known = [
+            ("ACCESS_TOKEN", found.token.as_str()),
+            ("ORDER_ID", &found.order),
+            ("PAYMENT_ID", found.payment(number)),
+            ("PLAN_ID", &found.plan),
+            ("SPRING27", &code),
+        ];
         let text = known.iter().fold(self.sample.to_owned(), |text, (name, value)| text.replace(name, value));
         let mut event: Value = serde_json::from_str(&text)?;
         if event["headers"]["idempotency-key"].is_string() {
@@ -72,6 +81,8 @@ impl Case {
                 event["body"].take();
             }
             "buy" => event["body"] = json!(found.order_body(number)),
+            // One has one subscription: the same request again is told how to pay it.
+            "subscribe" => event["headers"]["idempotency-key"] = json!("cold start"),
             "payment-webhook" => {
                 let now = platform::Clock::default().now().as_second();
                 let body = event["body"].as_str().unwrap_or_default();

@@ -46,6 +46,8 @@ pub struct Found {
     pub token: String,
     /// A paid order of theirs.
     pub order: String,
+    /// A plan to subscribe to.
+    pub plan: String,
     events: Vec<String>,
     /// Authorised, and not captured yet.
     payments: Vec<String>,
@@ -132,6 +134,12 @@ pub fn furnish(directory: &Path, invocations: usize) -> Result<Found, Failed> {
         for _ in 0..invocations.div_ceil(PAIRS_PER_EVENT) {
             events.push(app.event(&hall, &dates).await);
         }
+        let plan = json!({
+            "name": { "ru": "Друг театра", "en": "Friend of the theatre" },
+            "price": { "amount": 1000, "currency": "EUR" },
+            "billing": "monthly",
+        });
+        let plan = app.post(&app.admin, "/admin/plans", &plan).await.expect(201);
         let paid = app.buy(&user, &events[0], &json!([seat("Stalls", "Long", 1)])).await;
         // From here on nobody is told of payments: that is left to what is measured.
         app.running.payments.stripe.set_webhook_url(None);
@@ -145,7 +153,7 @@ pub fn furnish(directory: &Path, invocations: usize) -> Result<Found, Failed> {
         }
         app.settled().await;
         let token = user.token.clone().unwrap_or_default();
-        Ok(Found { token, order: id(&paid).to_owned(), events, payments })
+        Ok(Found { token, order: id(&paid).to_owned(), plan: id(&plan).to_owned(), events, payments })
     })
 }
 
@@ -154,7 +162,7 @@ async fn sign_up(app: &TestApp) -> Result<User, Failed> {
     let body = json!({ "email": "ada@example.org", "password": PASSWORD, "name": "Ada" });
     let made: Value = app.ask("POST", "/users").key("sign-up").json(&body).send().await.expect(201);
     let id: UserId = serde_json::from_value(made["id"].clone())?;
-    let (register, roles) = (app.app("register"), vec![Role::Buyer, Role::Admin]);
+    let (register, roles) = (app.app("register"), vec![Role::Buyer, Role::Admin, Role::Marketing]);
     let token = platform::auth::sign_access(&register, id, SessionId(1), roles).await;
     Ok(User::with_token(token.map_err(|problem| Failed::Because(problem.detail))?))
 }
