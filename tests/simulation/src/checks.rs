@@ -17,24 +17,22 @@ use tests::Audit;
 const RECORDS_MAX: usize = 100_000;
 
 /// Everything that is wrong with a run; empty if nothing is.
-pub fn check(world: &World, seen: &Seen) -> Vec<String> {
-    let mut wrong = world.scandals.clone();
-    let orders: Vec<Order> = world.tables.scan("Orders").into_iter().map(item).collect();
-    wrong.extend(audit(world));
-    wrong.extend(check_rest(&orders));
+pub fn check(world: &World, books: &Audit, seen: &Seen) -> Vec<String> {
+    let (mut wrong, orders) = (world.scandals.clone(), &books.orders);
+    wrong.extend(audit(books));
+    wrong.extend(check_rest(orders));
     wrong.extend(check_holds(world));
     wrong.extend(check_history(world));
     wrong.extend(check_effects(world));
-    wrong.extend(check_answers(world, &orders));
-    wrong.extend(check_refunds(world, &orders));
-    wrong.extend(check_admitted(world, seen, &orders));
-    wrong.extend(check_cancelled(world, &orders));
+    wrong.extend(check_answers(world, orders));
+    wrong.extend(check_refunds(world, orders));
+    wrong.extend(check_admitted(world, seen, orders));
+    wrong.extend(check_cancelled(world, orders));
     wrong
 }
 
 /// Money, tickets, seats and journal agree with each other and with the provider's books.
-fn audit(world: &World) -> Option<String> {
-    let audit = books(world);
+fn audit(audit: &Audit) -> Option<String> {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| audit.check()));
     checked.err().map(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -42,22 +40,23 @@ fn audit(world: &World) -> Option<String> {
     })
 }
 
-fn books(world: &World) -> Audit {
+/// What tables and the provider say now.
+pub fn books(world: &World) -> Audit {
     let items = |table| world.tables.scan(table).into_iter().map(sdk_item).collect();
     Audit::of_items(items, world.stripe.books())
 }
 
 /// How many orders ended in each state, and what became of refunds and disputes.
-pub fn ends(world: &World) -> BTreeMap<String, usize> {
+pub fn ends(books: &Audit) -> BTreeMap<String, usize> {
+    let Audit { orders, subscriptions, charges, .. } = books;
     let mut ends = BTreeMap::new();
-    for order in world.tables.scan("Orders").into_iter().map(item::<Order>) {
+    for order in orders {
         let refunds = order.refunds.iter().map(|refund| format!("refund {:?}", refund.state));
         let disputes = order.disputes.iter().map(|dispute| format!("dispute {:?}", dispute.state));
         for end in refunds.chain(disputes).chain([format!("{:?}", order.state)]) {
             *ends.entry(end.to_lowercase()).or_default() += 1;
         }
     }
-    let Audit { subscriptions, charges, .. } = books(world);
     let disputes = charges.iter().flat_map(|charge| &charge.disputes);
     let disputes = disputes.map(|known| format!("charge's dispute {:?}", known.dispute.state));
     let subscriptions = subscriptions.iter().map(|subscription| format!("subscription {:?}", subscription.state));
@@ -69,25 +68,26 @@ pub fn ends(world: &World) -> BTreeMap<String, usize> {
 }
 
 /// Whether the journal says something else than the provider's balance does.
-pub fn books_differ(world: &World) -> bool {
-    let Audit { entries, charge_entries, .. } = books(world);
+fn books_differ(books: &Audit) -> bool {
+    let Audit { entries, charge_entries, .. } = books;
     let of_orders = entries.iter().map(|entry| entry.of(Account::Provider));
     let journal: i64 = of_orders.chain(charge_entries.iter().map(|entry| entry.of(Account::Provider))).sum();
     // What a charge costs is not in the journal, what a dispute costs is.
-    let movements = world.stripe.books().movements.into_iter();
+    let movements = books.books.movements.iter();
     let provider = movements.map(|moved| if moved.kind == "charge" { moved.amount } else { moved.amount - moved.fee });
     journal != provider.sum::<i64>()
 }
 
 /// Whether the daily comparison has something to find: sums that differ, or a decision that nobody was told of.
 pub fn must_reconcile(world: &World) -> bool {
-    let Audit { orders, charges, .. } = books(world);
+    let books = books(world);
+    let Audit { orders, charges, .. } = &books;
     let of_charges = charges.iter().flat_map(|charge| &charge.disputes).map(|known| &known.dispute);
     let known = orders.iter().flat_map(|order| &order.disputes).chain(of_charges);
     let open: BTreeSet<&str> =
         known.filter(|dispute| dispute.state == DisputeState::Open).map(|dispute| dispute.id.as_str()).collect();
     let is_news = |dispute: &sandbox::DisputeEntry| dispute.status.is_decided() && open.contains(dispute.id.as_str());
-    books_differ(world) || world.stripe.books().disputes.iter().any(is_news)
+    books_differ(&books) || books.books.disputes.iter().any(is_news)
 }
 
 /// A refund that is done is one that the provider made, and one that failed is one that it could not make, or a bank

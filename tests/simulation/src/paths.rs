@@ -49,11 +49,11 @@ pub const PATHS: &[Path] = &[
     path("expire", || vec![errand(Then::Abandon)]),
     path("give up", || vec![errand(Then::Cancel)]),
     subscribes("subscribe", 0, "pm_card_visa", Stays::Keeps, &[33]),
-    subscribes("subscribe, never paid", 1, "pm_sandbox_saved_insufficient_funds", Stays::Keeps, &[6, 8, 2]),
+    subscribes("subscribe, never paid", 1, "pm_sandbox_saved_insufficient_funds", Stays::Keeps, &[6, 10]),
     subscribes("subscribe, another card", 1, "pm_card_chargeCustomerFail", Stays::NewCard, &[6]),
     subscribes("subscribe, cancel at once", 0, "pm_card_visa", Stays::CancelsNow, &[1]),
     subscribes("subscribe, dispute lost", 0, DISPUTED_CARD, Stays::Keeps, &[1]),
-    subscribes("subscribe, another plan", 0, "pm_card_visa", Stays::OtherPlan, &[33]),
+    subscribes("subscribe, another plan", 0, "pm_card_visa", Stays::OtherPlan, &[1]),
 ];
 
 const fn subscribes(name: &'static str, plan: usize, card: &'static str, stays: Stays, days: &'static [i64]) -> Path {

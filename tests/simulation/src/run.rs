@@ -257,8 +257,9 @@ async fn go_on(world: &mut World<'_>) -> usize {
 
 /// What became of a run that has come to rest.
 fn report(world: World<'_>, mut wrong: Vec<String>, diary: &Diary) -> Report {
-    wrong.extend(check(&world, &diary.seen()));
-    let (script, ends) = (world.choices.taken().to_vec(), crate::checks::ends(&world));
+    let books = crate::checks::books(&world);
+    wrong.extend(check(&world, &books, &diary.seen()));
+    let (script, ends) = (world.choices.taken().to_vec(), crate::checks::ends(&books));
     let mut faults = world.faults;
     faults.count("dead letter", world.queues.buried);
     Report { wrong, script, ends, trace: world.trace, calls: faults.calls, faults: faults.counts }

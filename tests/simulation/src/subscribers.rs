@@ -7,8 +7,8 @@ use domain::ids::UserId;
 use serde_json::{Value, json};
 use tests::User;
 
-/// Days that pass at the end of a run: to the end of a trial, over a renewal and its tries, to the next.
-pub const DAYS_TO_PASS: &[i64] = &[6, 27, 2, 3, 3, 8, 30];
+/// Days that pass at the end of a run: to the end of a trial, over a renewal, and to the end of grace.
+pub const DAYS_TO_PASS: &[i64] = &[6, 28, 8];
 /// How long somebody looks whether a subscription has begun.
 const LOOKS_MAX: usize = 3;
 
@@ -117,7 +117,7 @@ pub fn subscribers(choices: &mut Choices) -> Vec<Subscriber> {
         Stays::NewCard,
         Stays::OtherPlan,
     ];
-    if !choices.once_in(4) {
+    if !choices.once_in(8) {
         return Vec::new();
     }
     let mut subscribers = Vec::new();
