@@ -59,12 +59,16 @@ async fn subscribe(
 ) -> Result<Created<SubscribedOut>, Problem> {
     let id = SubscriptionId(ids::keyed(&buyer.id.to_string(), "POST /subscriptions", &key));
     let request = fingerprint(&ask);
-    let subscription = begin::begin(&app, &buyer, id, &request, &ask).await?;
+    let mut subscription = begin::begin(&app, &buyer, id, &request, &ask).await?;
     if subscription.request != request {
         return Err(Problem::key_reused());
     }
     let is_pending = subscription.state == domain::subscriptions::State::Pending;
     let payment = if is_pending { payment::needed(&app, &subscription).await? } else { None };
+    if is_pending && payment.is_none() {
+        // It was given up, or paid, just now: whoever repeats the request sees it as it is.
+        subscription = app.subscriptions.get(buyer.id, id).await?.ok_or_else(Problem::not_found)?;
+    }
     Ok(Created(SubscribedOut { subscription: SubscriptionOut::new(&subscription, app.now()), payment }))
 }
 

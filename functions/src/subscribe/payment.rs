@@ -103,11 +103,13 @@ async fn change_method(
 }
 
 /// How to do what a subscription waits for: pay its charge or, where it begins for nothing, save a method. None where it
-/// waits for nobody.
+/// waits for nobody, or does no more since it was read.
 pub async fn needed(app: &App, subscription: &Subscription) -> Result<Option<SubscriptionPaymentOut>, Problem> {
     match (&subscription.owed, subscription.state) {
         (Some(owed), _) => {
-            let (charge, payment) = ensure_payment(app, subscription, owed.charge).await?;
+            let Some((charge, payment)) = ensure_payment(app, subscription, owed.charge).await? else {
+                return Ok(None);
+            };
             Ok(Some(payment_out(app, subscription, &charge, payment)?))
         }
         (None, State::Pending) => Ok(Some(set_up(app, subscription).await?)),
@@ -115,24 +117,28 @@ pub async fn needed(app: &App, subscription: &Subscription) -> Result<Option<Sub
     }
 }
 
-/// The charge with its one payment: the one it has, or a new one whose id is saved before its secret is given out.
-async fn ensure_payment(app: &App, subscription: &Subscription, id: ChargeRef) -> Result<(Charge, Payment), Problem> {
-    let closed = || problem(Refused::ChargeClosed);
+/// The charge with its one payment: the one it has, or a new one whose id is saved before its secret is given out. None
+/// where it is closed.
+async fn ensure_payment(
+    app: &App,
+    subscription: &Subscription,
+    id: ChargeRef,
+) -> Result<Option<(Charge, Payment)>, Problem> {
     for _ in 0..TRIES_MAX {
-        let charge = app.subscriptions.charge(id).await?.ok_or_else(closed)?;
+        let Some(charge) = app.subscriptions.charge(id).await? else { return Ok(None) };
         if let Some(intent) = &charge.intent {
             let payment = app.gateway.fetch(intent).await.map_err(unavailable)?;
             let payment = payment.ok_or_else(|| Problem::internal("the charge's payment is not at the provider"))?;
             if payment.status != PaymentStatus::Cancelled {
-                return Ok((charge, payment));
+                return Ok(Some((charge, payment)));
             }
         }
         if charge.state != ChargeState::Open {
-            return Err(closed());
+            return Ok(None);
         }
         let payment = create(app, subscription, &charge).await?;
         match facts::save_charge(app, charge.with_intent(payment.id.clone()), None).await {
-            Ok(charge) => return Ok((charge, payment)),
+            Ok(charge) => return Ok(Some((charge, payment))),
             // Two started at once, or settle came first: whichever payment is saved is the charge's.
             Err(StoreError::Conflict) => {}
             Err(error) => return Err(error.into()),

@@ -41,11 +41,12 @@ impl World<'_> {
         }
     }
 
-    /// Days pass, and nights in which the books are compared: where they differ, or may yet, it is one night, and not so
-    /// many in a row that nobody looks so far back.
+    /// Days pass, and nights in which the books are compared: where they differ, or may yet, or a bank has not decided, it
+    /// is one night, and not so many in a row that nobody looks so far back.
     fn pass_days(&mut self) {
         const DAYS: [i64; 5] = [0, 1, 3, 6, 31];
-        let is_behind = !self.webhooks.is_empty() || crate::checks::must_reconcile(self);
+        let is_behind =
+            !self.webhooks.is_empty() || !self.disputed_payments().is_empty() || crate::checks::must_reconcile(self);
         let days = DAYS[self.choices.below(DAYS.len())].min(DAYS_MAX - self.days);
         let days = if is_behind { days.min(1).min(DAYS_BEHIND_MAX - self.days_behind) } else { days };
         self.days_behind = if is_behind { self.days_behind + days } else { 0 };
