@@ -90,7 +90,9 @@ fn set_off(app: &App, order: &Order, what: &What) {
             count(app, &[("TicketsRefunded", refund(*id).tickets.len())], None);
         }
         // What gave way to the buyer's bank needs nobody.
-        What::RefundFailed { refund: id, .. } if !refund(*id).gave_way => count(app, &[("RefundsFailed", 1)], None),
+        What::RefundFailed { refund: id, .. } if !refund(*id).sent.gave_way => {
+            count(app, &[("RefundsFailed", 1)], None)
+        }
         What::OrderDisputed { state, .. } => count(app, &[("Disputes", 1)], Some(("State", name_of(*state)))),
         What::RefundFailed { .. } | What::RefundRequested { .. } | What::DisputeReversed { .. } => {}
         What::EventPublished { .. } | What::EventChanged { .. } | What::EventCancelled { .. } => {}
@@ -110,7 +112,7 @@ fn charge_news(app: &App, charge: &Charge) {
     for news in news_of(&charge.effects) {
         let SubscriptionNews::RefundFailed { refund, .. } = news else { continue };
         // What gave way to the payer's bank needs nobody.
-        if !charge.refund(*refund).expect("an effect names a refund of its charge").gave_way {
+        if !charge.refund(*refund).expect("an effect names a refund of its charge").sent.gave_way {
             count(app, &[("RefundsFailed", 1)], None);
         }
     }

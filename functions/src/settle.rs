@@ -9,8 +9,9 @@ use domain::catalog::Event;
 use domain::effects::{SubscriptionEffect, SubscriptionNews, What};
 use domain::ids::{EventId, OrderId, RefundId, UserId};
 use domain::ledger::Cause;
-use domain::orders::{RefundAsk, RefundRefused, RefundState};
+use domain::orders::{RefundAsk, RefundRefused};
 use domain::payments::{PaymentStatus, ProviderRefundStatus};
+use domain::refunds::RefundState;
 use platform::payments::GatewayError;
 use platform::store::{LEDGER_SHARDS, StoreError};
 use platform::{App, telemetry};
@@ -113,12 +114,12 @@ async fn refund_changed(app: &App, payment: &str, refund: RefundId) -> Result<()
         let Some((order, known)) = stored.as_ref().and_then(|order| Some((order, order.refund(refund)?))) else {
             return Ok(());
         };
-        if known.state == RefundState::Requested {
+        if known.sent.state == RefundState::Requested {
             return saga::drive_from(app, order.clone(), Some(fetched)).await.map(drop).map_err(Error::from);
         }
         let Some(there) = app.gateway.find_refund(payment, &known.provider_key()).await? else { return Ok(()) };
         let has_failed = there.status == ProviderRefundStatus::Failed;
-        if has_failed == (known.state == RefundState::Failed) {
+        if has_failed == (known.sent.state == RefundState::Failed) {
             return Ok(());
         }
         let written = if has_failed {

@@ -5,8 +5,9 @@ use axum::http::StatusCode;
 use domain::catalog::Price;
 use domain::ids::{EventId, OrderId, RefundId, TicketId};
 use domain::money::{Currency, Money};
-use domain::orders::{Dispute, Order, OrderSeat, OrderState, Refund, RefundRefused, RefundState, Refused, TicketState};
+use domain::orders::{Dispute, Order, OrderSeat, OrderState, Refund, RefundRefused, Refused, TicketState};
 use domain::payments::DisputeState;
+use domain::refunds::RefundState;
 use domain::refunds::{self, Decision, Ground};
 use jiff::Timestamp;
 use platform::http::Problem;
@@ -164,7 +165,7 @@ impl RefundOut {
     pub fn new(order: &Order, refund: &Refund) -> Self {
         Self {
             id: refund.id,
-            status: refund.state,
+            status: refund.sent.state,
             ticket_ids: refund.tickets.iter().map(|&index| TicketId { order: order.id, index }).collect(),
             amount: refund.money(order.currency).into(),
             service_fees: of_fees(order, &refund.tickets, refund.fee),

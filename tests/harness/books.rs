@@ -7,9 +7,10 @@ use boxoffice::Running;
 use domain::catalog::Price;
 use domain::ids::EventId;
 use domain::ledger::{Account, Cause, ChargeEntry, Entry, Leg};
-use domain::orders::{Order, OrderState, RefundState, TicketState};
+use domain::orders::{Order, OrderState, TicketState};
 use domain::payments::DisputeState;
 use domain::refunds::Ground::{EventCancelled, EventMoved, EventReplaced};
+use domain::refunds::RefundState;
 use domain::subscriptions::{Charge, Subscription};
 use sandbox::{Books, DisputeStatus, Status};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -177,7 +178,7 @@ impl Audit {
             OrderState::Paid | OrderState::Refunding | OrderState::PartlyRefunded | OrderState::Refunded
         );
         let (captured, given_back) = order.payment.as_deref().map_or((0, 0), |id| moved[id]);
-        let decided = order.refunds.iter().filter(|refund| refund.state == RefundState::Done);
+        let decided = order.refunds.iter().filter(|refund| refund.sent.state == RefundState::Done);
         let decided: i64 = decided.map(|refund| refund.amount).sum();
         assert_eq!(given_back, decided, "refunds of {order:?}");
         if is_sold {
@@ -186,7 +187,7 @@ impl Audit {
         } else {
             assert!(order.seats.iter().all(|seat| seat.ticket.is_none()), "no tickets of {order:?}");
             let failed: i64 =
-                order.refunds.iter().filter(|refund| refund.state == RefundState::Failed).map(|r| r.amount).sum();
+                order.refunds.iter().filter(|refund| refund.sent.state == RefundState::Failed).map(|r| r.amount).sum();
             assert_eq!(captured - given_back, failed, "nothing is kept of {order:?}");
         }
         assert_eq!(sales, usize::from(is_sold), "one sale is in the journal of {order:?}");
@@ -204,7 +205,7 @@ impl Audit {
         for order in &self.orders {
             let is_sold = order.paid_at.is_some();
             let sold = if is_sold { order.price() } else { Price::default() };
-            let done = order.refunds.iter().filter(|refund| is_sold && refund.state == RefundState::Done);
+            let done = order.refunds.iter().filter(|refund| is_sold && refund.sent.state == RefundState::Done);
             let lost = order.disputes.iter().filter(|one| is_sold && one.was_lost && one.state != DisputeState::Won);
             let lost = lost.filter_map(|dispute| Some((dispute.withdrawn?.amount, dispute.fee_lost)));
             let gone: Vec<_> = done.map(|refund| (refund.amount, refund.fee)).chain(lost).collect();

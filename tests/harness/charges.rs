@@ -4,7 +4,8 @@
 use crate::books::Audit;
 use domain::ledger::Account;
 use domain::payments::DisputeState;
-use domain::subscriptions::{Charge, ChargeRefundState, ChargeState};
+use domain::refunds::RefundState;
+use domain::subscriptions::{Charge, ChargeState};
 use std::collections::{BTreeMap, HashMap};
 
 impl Audit {
@@ -27,16 +28,16 @@ impl Audit {
     fn check_charge(&self, charge: &Charge, moved: &HashMap<&str, (i64, i64)>) {
         let (captured, given_back) = charge.intent.as_deref().map_or((0, 0), |id| moved[id]);
         let refunds = |state| {
-            let those = charge.refunds.iter().filter(move |refund| refund.state == state);
+            let those = charge.refunds.iter().filter(move |refund| refund.sent.state == state);
             those.map(|refund| refund.amount).sum::<i64>()
         };
-        let done = refunds(ChargeRefundState::Done);
+        let done = refunds(RefundState::Done);
         assert_eq!(given_back, done, "refunds of {charge:?}");
         let is_paid = charge.state == ChargeState::Succeeded;
         match charge.unadopted {
             None if is_paid => assert_eq!(captured, charge.amount.amount, "what was taken for {charge:?}"),
             None => assert_eq!(captured, 0, "nothing is taken for {charge:?}"),
-            Some(_) => assert_eq!(captured - given_back, refunds(ChargeRefundState::Failed), "of {charge:?}"),
+            Some(_) => assert_eq!(captured - given_back, refunds(RefundState::Failed), "of {charge:?}"),
         }
         let owner = self.subscriptions.iter().find(|subscription| subscription.id == charge.id.subscription);
         let owner = owner.unwrap_or_else(|| panic!("a charge of nobody: {charge:?}"));

@@ -6,7 +6,8 @@ use crate::provider::{self, GivenBack};
 use domain::ids::{RefundId, UserId};
 use domain::money::Money;
 use domain::payments::{DisputeState, Payment, ProviderDispute, ProviderRefundStatus, Purpose};
-use domain::subscriptions::{Charge, ChargeRef, ChargeRefundState, Refused, Subscription};
+use domain::refunds::RefundState;
+use domain::subscriptions::{Charge, ChargeRef, Refused, Subscription};
 use platform::App;
 use platform::payments::{GatewayError, NewRefund};
 use platform::store::StoreError;
@@ -55,12 +56,12 @@ pub async fn refund_changed(app: &App, payment: &str, key: &str) -> Result<(), B
         let Some(charge) = app.subscriptions.charge(id).await? else { return Ok(()) };
         // Only its last try counts: those before it have failed, and were written so.
         let Some(refund) = charge.refunds.iter().find(|refund| refund.provider_key() == key) else { return Ok(()) };
-        if refund.state == ChargeRefundState::Requested {
+        if refund.sent.state == RefundState::Requested {
             return drive(app, user, id, Some(fetched)).await.map(drop);
         }
         let Some(there) = app.gateway.find_refund(payment, key).await? else { return Ok(()) };
         let has_failed = there.status == ProviderRefundStatus::Failed;
-        if has_failed == (refund.state == ChargeRefundState::Failed) {
+        if has_failed == (refund.sent.state == RefundState::Failed) {
             return Ok(());
         }
         let written = if has_failed {

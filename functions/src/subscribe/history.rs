@@ -6,9 +6,9 @@ use axum::extract::State;
 use domain::ids::{PromotionId, RefundId, SubscriptionId, UserId};
 use domain::money::Money;
 use domain::payments::DisputeState;
+use domain::refunds::RefundState;
 use domain::subscriptions::{
-    Attempt, Charge, ChargeKind, ChargeRef, ChargeRefund, ChargeRefundState, ChargeState, Chargeback, History,
-    HistoryEvent, Outcome,
+    Attempt, Charge, ChargeKind, ChargeRef, ChargeRefund, ChargeState, Chargeback, History, HistoryEvent, Outcome,
 };
 use jiff::Timestamp;
 use platform::App;
@@ -187,7 +187,7 @@ pub struct ChargeRefundOut {
     id: RefundId,
     /// `requested`, `done` or `failed` (a person will see to it).
     #[schema(value_type = String)]
-    status: ChargeRefundState,
+    status: RefundState,
     amount: MoneyOut,
     /// The rule that decided, and where it stands.
     rule: String,
@@ -203,12 +203,12 @@ impl ChargeRefundOut {
     pub fn new(charge: &Charge, refund: &ChargeRefund, reader: Reader) -> Self {
         Self {
             id: refund.id,
-            status: refund.state,
+            status: refund.sent.state,
             amount: Money::new(refund.amount, charge.amount.currency).into(),
             rule: refund.rule.clone(),
             source: refund.source.clone(),
             requested_at: refund.at,
-            provider_id: reader.id(refund.provider_refund.as_ref()),
+            provider_id: reader.id(refund.sent.provider_refund.as_ref()),
         }
     }
 }

@@ -7,9 +7,6 @@ use crate::ledger::{Account, Leg};
 use crate::payments::{DisputeState, ProviderDispute, Swing};
 use serde::{Deserialize, Serialize};
 
-/// How often a refund that gave way to a bank is asked for anew by itself: more often, something else is wrong.
-pub(crate) const RESUMED_MAX: u8 = 5;
-
 /// A dispute as whoever was paid knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispute {

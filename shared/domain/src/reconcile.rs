@@ -11,7 +11,8 @@ use crate::orders::provider_key;
 use crate::payments::{
     DisputeState, Movement, MovementKind, ProviderDispute, ProviderRefund, ProviderRefundStatus, Purpose, Swing,
 };
-use crate::subscriptions::{Charge, ChargeRef, ChargeRefundState, ChargeState};
+use crate::refunds::RefundState;
+use crate::subscriptions::{Charge, ChargeRef, ChargeState};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -240,10 +241,10 @@ pub fn flows_of_charge(charge: &Charge, thing: &Thing) -> Vec<(Flow, i64)> {
         }
         Thing::Refund(key) => {
             let refund = charge.refunds.iter().find(|refund| refund.provider_key() == *key);
-            match refund.map(|refund| (refund.state, refund.amount)) {
-                Some((ChargeRefundState::Done, amount)) => vec![(Flow::Refund, -amount)],
+            match refund.map(|refund| (refund.sent.state, refund.amount)) {
+                Some((RefundState::Done, amount)) => vec![(Flow::Refund, -amount)],
                 // A try before the last one, too, has failed: what was booked of it was booked back.
-                Some((ChargeRefundState::Requested | ChargeRefundState::Failed, _)) | None => Vec::new(),
+                Some((RefundState::Requested | RefundState::Failed, _)) | None => Vec::new(),
             }
         }
         Thing::Dispute(id) => {

@@ -4,6 +4,9 @@
 //! the organiser's beside it), and nothing but for a cancelled or changed event. The buyer gets the better of all.
 
 mod policy;
+mod sending;
+
+pub use sending::{RefundState, Sending};
 
 pub use policy::{Notice, RefundPolicy, Statute, Term, Tier};
 

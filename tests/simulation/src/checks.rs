@@ -5,8 +5,9 @@ use crate::people::Seen;
 use crate::world::World;
 use domain::ids::TicketId;
 use domain::ledger::Account;
-use domain::orders::{Order, OrderState, RefundState, TicketState};
+use domain::orders::{Order, OrderState, TicketState};
 use domain::payments::DisputeState;
+use domain::refunds::RefundState;
 use domain::seating::words::lapse_mark;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub fn ends(books: &Audit) -> BTreeMap<String, usize> {
     let Audit { orders, subscriptions, charges, .. } = books;
     let mut ends = BTreeMap::new();
     for order in orders {
-        let refunds = order.refunds.iter().map(|refund| format!("refund {:?}", refund.state));
+        let refunds = order.refunds.iter().map(|refund| format!("refund {:?}", refund.sent.state));
         let disputes = order.disputes.iter().map(|dispute| format!("dispute {:?}", dispute.state));
         for end in refunds.chain(disputes).chain([format!("{:?}", order.state)]) {
             *ends.entry(end.to_lowercase()).or_default() += 1;
@@ -101,7 +102,7 @@ fn check_refunds(world: &World, orders: &[Order]) -> Vec<String> {
             let of_key = made.iter().filter(|made| made.metadata.get("refund_id").is_some_and(|id| *id == key));
             let states: Vec<&str> = of_key.map(|made| made.status.as_str()).collect();
             let is_free = order.payment.is_none() || refund.amount == 0;
-            let agrees = match refund.state {
+            let agrees = match refund.sent.state {
                 RefundState::Done => is_free || states.iter().any(|state| *state != "failed"),
                 RefundState::Failed => states.contains(&"failed") || !order.disputes.is_empty(),
                 RefundState::Requested => !order.disputes.is_empty(),

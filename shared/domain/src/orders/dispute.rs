@@ -4,12 +4,13 @@
 //! order it is told; what was decided is then worked off by [`super::Step::FinishDispute`], so that a crash between the
 //! two leaves an order that is due.
 
-use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, RefundState, TicketState};
+use super::{Order, REFUND_RETRY_SECONDS, RefundAsk, RefundRefused, TicketState};
 use crate::catalog::{Event, EventStatus, Price};
 use crate::disputes::{Booking, Dispute};
 use crate::effects::What;
 use crate::ledger::{Account, Cause, Entry};
 use crate::payments::{DisputeState, ProviderDispute};
+use crate::refunds::RefundState;
 use jiff::{SignedDuration, Timestamp};
 
 fn cause(booking: Booking, dispute: String) -> Cause {
@@ -88,7 +89,7 @@ impl Order {
     /// How much of an amount that a bank keeps is service fees: their part of what is kept of the order by then, so that
     /// whoever loses all of that loses each part of it.
     fn fee_in(&self, amount: i64) -> i64 {
-        let done = self.refunds.iter().filter(|refund| refund.state == RefundState::Done);
+        let done = self.refunds.iter().filter(|refund| refund.sent.state == RefundState::Done);
         let lost = self.disputes.iter().filter(|dispute| dispute.state != DisputeState::Won);
         let lost = lost.filter_map(|dispute| Some((dispute.loss()?, dispute.fee_lost)));
         let lost = lost.map(|(amount, fee)| Price { ticket: amount - fee, fee });

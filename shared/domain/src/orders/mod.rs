@@ -10,7 +10,7 @@ mod refund;
 mod saga;
 
 pub use crate::disputes::Dispute;
-pub use refund::{Refund, RefundAsk, RefundRefused, RefundState, provider_key, refund_of_key};
+pub use refund::{Refund, RefundAsk, RefundRefused, provider_key, refund_of_key};
 pub use saga::Step;
 
 use crate::catalog::Price;

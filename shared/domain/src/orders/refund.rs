@@ -2,32 +2,19 @@
 
 use super::{Order, OrderState, REFUND_RETRY_SECONDS, TicketState};
 use crate::catalog::{Event, EventStatus, Price, is_zero};
-use crate::disputes::RESUMED_MAX;
 use crate::effects::What;
 use crate::ids::{EventId, OrderId, RefundId, SeatIndex, UserId};
 use crate::ledger::{Account, Cause, Entry};
 use crate::money::{Currency, Money};
-use crate::refunds::{self, Ask, Decision, EventFacts, Ground};
+use crate::refunds::{self, Ask, Decision, EventFacts, Ground, RefundState, Sending};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefundState {
-    /// Decided; the provider was not asked yet, or has not answered.
-    Requested,
-    /// The provider took it; the money arrives in days.
-    Done,
-    /// The provider could not; a person has to.
-    Failed,
-}
 
 /// A decision to give money back, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refund {
     pub id: RefundId,
-    pub state: RefundState,
     /// A digest of what was asked for, by which a repeated key with other contents is known.
     pub request: String,
     pub tickets: Vec<SeatIndex>,
@@ -46,18 +33,8 @@ pub struct Refund {
     /// Who decided, where a person had to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<UserId>,
-    /// How many of it the provider made that failed: the next is another refund there.
-    #[serde(default)]
-    pub retries: u8,
-    /// How often it was asked for anew by itself, after it `gave_way`.
-    #[serde(default)]
-    pub resumed: u8,
-    /// Whether it failed because the buyer's bank had the money: if that gives it back, it is asked for anew.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gave_way: bool,
-    /// The provider's id of it; of one that failed, only if it was made at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_refund: Option<String>,
+    #[serde(flatten)]
+    pub sent: Sending,
 }
 
 /// A request to give tickets back.
@@ -107,7 +84,6 @@ impl Refund {
     pub(super) fn of_unadopted(order: &Order, captured: i64, now: Timestamp) -> Self {
         Self {
             id: RefundId(crate::ids::keyed(&order.id.to_string(), "unadopted", "")),
-            state: RefundState::Requested,
             request: String::new(),
             tickets: Vec::new(),
             amount: captured,
@@ -118,24 +94,13 @@ impl Refund {
             source: refunds::ORGANISER.into(),
             requested_at: now,
             decided_by: None,
-            retries: 0,
-            resumed: 0,
-            gave_way: false,
-            provider_refund: None,
+            sent: Sending::requested(),
         }
     }
 
     /// What the provider knows it by; each retry is another refund there.
     pub fn provider_key(&self) -> String {
-        provider_key(self.id, self.retries)
-    }
-
-    /// Under a new name at the provider only if it made one under this: whoever asked before and slept must not make a
-    /// second one.
-    fn ask_anew(&mut self) {
-        self.state = RefundState::Requested;
-        self.retries += u8::from(self.provider_refund.is_some());
-        (self.gave_way, self.provider_refund) = (false, None);
+        provider_key(self.id, self.sent.retries)
     }
 
     pub fn money(&self, currency: Currency) -> Money {
@@ -200,7 +165,6 @@ impl Order {
         next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
         next.refunds.push(Refund {
             id: ask.id,
-            state: RefundState::Requested,
             request: ask.request.clone(),
             tickets,
             amount: decision.total.amount,
@@ -211,27 +175,23 @@ impl Order {
             source: decision.source,
             requested_at: now,
             decided_by: ask.decided_by,
-            retries: 0,
-            resumed: 0,
-            gave_way: false,
-            provider_refund: None,
+            sent: Sending::requested(),
         });
         Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: ask.id }))
     }
 
     /// The first decision whose money has not moved.
     pub fn pending_refund(&self) -> Option<&Refund> {
-        self.refunds.iter().find(|refund| refund.state == RefundState::Requested)
+        self.refunds.iter().find(|refund| refund.sent.state == RefundState::Requested)
     }
 
     /// The provider took the refund. With the journal's entry, to be written in the same transaction.
     pub fn refund_done(&self, id: RefundId, provider_refund: Option<String>, now: Timestamp) -> (Self, Entry) {
         let mut next = self.next(self.state);
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
-        assert_eq!(refund.state, RefundState::Requested, "a refund is done once");
-        refund.state = RefundState::Done;
-        refund.provider_refund = provider_refund;
-        let (price, retries, tickets) = (refund.price(), refund.retries, refund.tickets.clone());
+        assert_eq!(refund.sent.state, RefundState::Requested, "a refund is done once");
+        refund.sent.done(provider_refund);
+        let (price, retries, tickets) = (refund.price(), refund.sent.retries, refund.tickets.clone());
         for index in tickets {
             next.seats[usize::from(index)].ticket = Some(TicketState::Refunded);
         }
@@ -253,10 +213,9 @@ impl Order {
     ) -> (Self, Option<Entry>) {
         let mut next = self.next(self.state);
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).expect("the refund is this order's");
-        let was_booked = refund.state == RefundState::Done;
-        refund.state = RefundState::Failed;
-        (refund.provider_refund, refund.gave_way) = (made, gave_way);
-        let (price, retries) = (refund.price(), refund.retries);
+        let was_booked = refund.sent.state == RefundState::Done;
+        refund.sent.failed(made, gave_way);
+        let (price, retries) = (refund.price(), refund.sent.retries);
         let reversal = Cause::RefundReversed { refund: id, retries };
         let entry = was_booked.then(|| self.entry(reversal, self.legs_to(Account::Provider, price), now));
         let next = next.rested().with_effect(What::RefundFailed { buyer: self.buyer, order: self.id, refund: id });
@@ -269,15 +228,8 @@ impl Order {
         if self.is_disputed() {
             return self;
         }
-        let gave_way = |refund: &&mut Refund| {
-            refund.state == RefundState::Failed && refund.gave_way && refund.resumed < RESUMED_MAX
-        };
-        let mut asked = Vec::new();
-        for refund in self.refunds.iter_mut().filter(gave_way) {
-            refund.ask_anew();
-            refund.resumed += 1;
-            asked.push(refund.id);
-        }
+        let resumed = self.refunds.iter_mut().filter_map(|refund| refund.sent.resume().then_some(refund.id));
+        let asked: Vec<_> = resumed.collect();
         if asked.is_empty() {
             return self;
         }
@@ -294,16 +246,13 @@ impl Order {
         let state = if self.unadopted.is_some() { self.state } else { OrderState::Refunding };
         let mut next = self.next(state);
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).ok_or(super::Refused::NoSuchRefund)?;
-        if refund.state != RefundState::Failed {
+        if !refund.sent.may_retry() {
             return Err(super::Refused::RefundNotFailed);
         }
         if self.is_disputed() {
             return Err(super::Refused::Disputed);
         }
-        if refund.retries == u8::MAX {
-            return Err(super::Refused::RefundNotFailed);
-        }
-        refund.ask_anew();
+        refund.sent.ask_anew();
         next.due_at = self.due_at.or(Some(now + SignedDuration::from_secs(REFUND_RETRY_SECONDS)));
         Ok(next.with_effect(What::RefundRequested { buyer: self.buyer, order: self.id, refund: id }))
     }

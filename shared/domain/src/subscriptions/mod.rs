@@ -29,7 +29,7 @@ pub use changes::NewPlan;
 pub use chargebacks::Chargeback;
 pub use charges::{Attempt, Charge, ChargeKind, ChargeRef, ChargeState, ChargeStep, InvalidCharge, Outcome, Seen};
 pub use ending::CancelNow;
-pub use refunds::{ChargeRefund, ChargeRefundState};
+pub use refunds::ChargeRefund;
 pub use state::{
     CARD_WARNING_DAYS, CONSENT_CHARS_MAX, Consent, DUE_SHARDS, Event as HistoryEvent, History, Method, NewSubscription,
     Owed, PendingChange, Refused, State, Subscription, Write,

@@ -3,26 +3,16 @@
 use super::charges::{Charge, ChargeRef};
 use super::periods::NoSuchDate;
 use super::state::Refused;
-use crate::disputes::RESUMED_MAX;
 use crate::effects::SubscriptionNews;
 use crate::ids::{RefundId, keyed};
 use crate::ledger::{Account, ChargeCause, ChargeEntry};
 use crate::money::Money;
+use crate::refunds::{RefundState, Sending};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Seconds after which a refund that has not ended is asked for again.
 pub const REFUND_RETRY_SECONDS: i64 = 3600;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChargeRefundState {
-    /// Decided; the money has not moved.
-    Requested,
-    Done,
-    /// The provider could not: a person asks anew.
-    Failed,
-}
 
 /// Money of a charge that goes back, with the rule that says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,40 +20,21 @@ pub struct ChargeRefund {
     pub id: RefundId,
     /// Minor units of the charge's currency.
     pub amount: i64,
-    pub state: ChargeRefundState,
     pub rule: String,
     pub source: String,
     pub at: Timestamp,
-    /// How many of it the provider made that failed: the next is another refund there.
-    #[serde(default)]
-    pub retries: u8,
-    /// How often it was asked for anew by itself, after it `gave_way`.
-    #[serde(default)]
-    pub resumed: u8,
-    /// Whether it failed because the payer's bank had the money: if that gives it back, it is asked for anew.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gave_way: bool,
-    /// The provider's id of it; of one that failed, only if it was made at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_refund: Option<String>,
+    #[serde(flatten)]
+    pub sent: Sending,
 }
 
 impl ChargeRefund {
     /// The provider's idempotency key of it, and the word in its metadata.
     pub fn provider_key(&self) -> String {
-        ChargeRef::refund_key(self.id, self.retries)
+        ChargeRef::refund_key(self.id, self.sent.retries)
     }
 
     pub fn is_done(&self) -> bool {
-        self.state == ChargeRefundState::Done
-    }
-
-    /// Under a new name at the provider only if it made one under this: whoever asked before and slept must not make a
-    /// second one.
-    fn ask_anew(&mut self) {
-        self.state = ChargeRefundState::Requested;
-        self.retries += u8::from(self.provider_refund.is_some());
-        (self.gave_way, self.provider_refund) = (false, None);
+        self.sent.state == RefundState::Done
     }
 }
 
@@ -79,21 +50,9 @@ impl Charge {
     ) -> Option<SubscriptionNews> {
         let id = RefundId(keyed(&self.id.to_string(), "refund", &self.refunds.len().to_string()));
         let gave_way = self.is_disputed();
-        let state = if gave_way { ChargeRefundState::Failed } else { ChargeRefundState::Requested };
+        let sent = if gave_way { Sending::gives_way() } else { Sending::requested() };
         let (rule, source) = (rule.to_owned(), source.to_owned());
-        let (retries, resumed, provider_refund) = (0, 0, None);
-        self.refunds.push(ChargeRefund {
-            id,
-            amount,
-            state,
-            rule,
-            source,
-            at: now,
-            retries,
-            resumed,
-            gave_way,
-            provider_refund,
-        });
+        self.refunds.push(ChargeRefund { id, amount, rule, source, at: now, sent });
         if gave_way {
             return None;
         }
@@ -106,13 +65,13 @@ impl Charge {
     }
 
     pub fn requested_refund(&self) -> Option<&ChargeRefund> {
-        self.refunds.iter().find(|refund| refund.state == ChargeRefundState::Requested)
+        self.refunds.iter().find(|refund| refund.sent.state == RefundState::Requested)
     }
 
     /// Minor units that a decision keeps for their way back. What failed is kept no more once a bank has decided for the payer:
     /// then nothing is asked for anew.
     pub(super) fn going_back(&self) -> i64 {
-        let is_void = |refund: &&ChargeRefund| refund.state == ChargeRefundState::Failed && self.has_lost_dispute();
+        let is_void = |refund: &&ChargeRefund| refund.sent.state == RefundState::Failed && self.has_lost_dispute();
         let open = self.refunds.iter().filter(|refund| !refund.is_done() && !is_void(refund));
         open.map(|refund| refund.amount).sum()
     }
@@ -124,12 +83,11 @@ impl Charge {
         made: String,
         now: Timestamp,
     ) -> Result<Option<(Self, ChargeEntry)>, NoSuchDate> {
-        let Some(at) = self.find_refund(id, ChargeRefundState::Requested) else { return Ok(None) };
+        let Some(at) = self.find_refund(id, RefundState::Requested) else { return Ok(None) };
         let mut next = self.next();
-        next.refunds[at].state = ChargeRefundState::Done;
-        next.refunds[at].provider_refund = Some(made);
+        next.refunds[at].sent.done(Some(made));
         next.due_at = next.next_due(now)?;
-        let ChargeRefund { amount, retries, .. } = self.refunds[at];
+        let ChargeRefund { amount, sent: Sending { retries, .. }, .. } = self.refunds[at];
         let cause = ChargeCause::ChargeRefund { refund: id, retries };
         let entry = self.entry(cause, Account::Provider, self.payable(), amount, now);
         let amount = Money::new(amount, self.amount.currency);
@@ -145,13 +103,13 @@ impl Charge {
         gave_way: bool,
         now: Timestamp,
     ) -> Result<Option<(Self, Option<ChargeEntry>)>, NoSuchDate> {
-        let done = self.find_refund(id, ChargeRefundState::Done);
-        let Some(at) = done.or(self.find_refund(id, ChargeRefundState::Requested)) else { return Ok(None) };
+        let done = self.find_refund(id, RefundState::Done);
+        let Some(at) = done.or(self.find_refund(id, RefundState::Requested)) else { return Ok(None) };
         let mut next = self.next();
-        let refund = &mut next.refunds[at];
-        (refund.state, refund.gave_way) = (ChargeRefundState::Failed, gave_way);
-        refund.provider_refund = made.or(refund.provider_refund.take());
-        let ChargeRefund { amount, retries, .. } = self.refunds[at];
+        let sent = &mut next.refunds[at].sent;
+        let made = made.or(sent.provider_refund.take());
+        sent.failed(made, gave_way);
+        let ChargeRefund { amount, sent: Sending { retries, .. }, .. } = self.refunds[at];
         let cause = ChargeCause::ChargeRefundReversed { refund: id, retries };
         let entry = done.map(|_| self.entry(cause, self.payable(), Account::Provider, amount, now));
         let next = next.with_effect(SubscriptionNews::RefundFailed { charge: self.id, refund: id });
@@ -163,13 +121,10 @@ impl Charge {
     pub(super) fn resumed(mut self, now: Timestamp) -> Result<Self, NoSuchDate> {
         let mut asked = Vec::new();
         if !self.disputes.is_empty() && !self.is_disputed() {
-            let is_due = |refund: &&mut ChargeRefund| {
-                refund.state == ChargeRefundState::Failed && refund.gave_way && refund.resumed < RESUMED_MAX
-            };
-            for refund in self.refunds.iter_mut().filter(is_due) {
-                refund.ask_anew();
-                refund.resumed += 1;
-                asked.push(SubscriptionNews::RefundRequested { charge: self.id, refund: refund.id });
+            for refund in &mut self.refunds {
+                if refund.sent.resume() {
+                    asked.push(SubscriptionNews::RefundRequested { charge: self.id, refund: refund.id });
+                }
             }
         }
         self.due_at = self.next_due(now)?;
@@ -180,19 +135,19 @@ impl Charge {
     pub fn retry_refund(&self, id: RefundId, now: Timestamp) -> Result<Self, Refused> {
         let mut next = self.next();
         let refund = next.refunds.iter_mut().find(|refund| refund.id == id).ok_or(Refused::NoSuchRefund)?;
-        if refund.state != ChargeRefundState::Failed || refund.retries == u8::MAX {
+        if !refund.sent.may_retry() {
             return Err(Refused::RefundNotFailed);
         }
         if self.is_disputed() {
             return Err(Refused::Disputed);
         }
-        refund.ask_anew();
+        refund.sent.ask_anew();
         next.due_at = next.next_due(now)?;
         Ok(next.with_effect(SubscriptionNews::RefundRequested { charge: self.id, refund: id }))
     }
 
-    fn find_refund(&self, id: RefundId, state: ChargeRefundState) -> Option<usize> {
-        self.refunds.iter().position(|refund| refund.id == id && refund.state == state)
+    fn find_refund(&self, id: RefundId, state: RefundState) -> Option<usize> {
+        self.refunds.iter().position(|refund| refund.id == id && refund.sent.state == state)
     }
 
     /// Where its money is owed until it has gone back.

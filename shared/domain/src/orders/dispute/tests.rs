@@ -123,7 +123,7 @@ fn a_refund_that_was_under_way_fails_and_waits_for_the_end() {
     let (won, _) = failed.dispute_seen(&seen(DisputeState::Won), at(6)).unwrap();
     let won = won.dispute_finished(&event(EventStatus::Cancelled), at(7)).unwrap();
     assert_eq!(won.refunds.len(), 1, "the decision stands, and is carried out");
-    assert_eq!((won.state, won.refunds[0].resumed), (OrderState::Refunding, 1));
+    assert_eq!((won.state, won.refunds[0].sent.resumed), (OrderState::Refunding, 1));
     assert_eq!(won.refunds[0].provider_key(), ask.id.to_string(), "whoever asked before and slept asks for the same");
     assert_eq!((won.step(None, at(8)), won.due_at.is_some()), (Step::Refund(ask.id), true));
     let asked = What::RefundRequested { buyer: won.buyer, order: won.id, refund: ask.id };

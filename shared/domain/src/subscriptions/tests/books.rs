@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::payments::{DisputeState, ProviderDispute, Swing};
+use crate::refunds::RefundState;
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +167,7 @@ proptest! {
         }
         // And somebody sees to what had failed.
         for charge in world.present() {
-            let failed = charge.refunds.iter().filter(|refund| refund.state == ChargeRefundState::Failed);
+            let failed = charge.refunds.iter().filter(|refund| refund.sent.state == RefundState::Failed);
             let asked = failed.filter_map(|refund| charge.retry_refund(refund.id, world.now).ok()).next();
             if let Some(asked) = asked {
                 world.save_charge(asked, []);
