@@ -32,10 +32,14 @@ impl World {
         self.gateway.customer(USER, None).await.expect("a customer")
     }
 
-    async fn payment(&self, period: &str, payer: Payer<'_>) -> Payment {
+    async fn try_payment(&self, period: &str, payer: Payer<'_>) -> Result<Payment, GatewayError> {
         let (user, subscription) = (USER, SUBSCRIPTION);
         let new = NewPeriodPayment { user, subscription, period, amount: eur(900), payer };
-        self.gateway.create_for_period(&new).await.expect("a payment")
+        self.gateway.create_for_period(&new).await
+    }
+
+    async fn payment(&self, period: &str, payer: Payer<'_>) -> Payment {
+        self.try_payment(period, payer).await.expect("a payment")
     }
 
     /// A customer, and a method that they saved with their first payment.
@@ -127,6 +131,13 @@ async fn a_period_is_charged_once() {
     assert!(matches!(world.try_charge(&third.id, &method, 1, None).await, Err(GatewayError::Unknown(_))));
     world.stripe.set_broken(false);
     assert_eq!(world.charge(&third.id, &method, 1, None).await.status, PaymentStatus::Captured);
+    // That it failed when a payment was to be made stands in the way of no other: that of a change within the period.
+    world.stripe.set_broken(true);
+    assert!(matches!(world.try_payment("4", Payer::Saved(&customer)).await, Err(GatewayError::Unknown(_))));
+    world.stripe.set_broken(false);
+    for period in ["4", "4.1"] {
+        assert_eq!(world.payment(period, Payer::Saved(&customer)).await.purpose, purpose(period));
+    }
     // Nobody needs to be anybody's customer to pay once.
     let once = world.payment("once", Payer::Once).await;
     world.browser(&format!("payment_intents/{}", once.id), &once.client_secret, "pm_card_visa").await;

@@ -4,6 +4,7 @@
 //! as scripts to follow later. A state of the whole that another run has come to already is not gone on from: what
 //! follows from it was seen.
 
+use crate::mutants::Mutant;
 use crate::paths::{errand, others, pays};
 use crate::people::{Back, Errand, Then};
 use crate::run::{Ground, Report};
@@ -92,21 +93,47 @@ pub enum Race {
     Settling,
     /// Both ask for seats at once.
     Placing,
+    /// One gives tickets back: what moves the money meets itself, when it is asked for twice.
+    Refunding,
+}
+
+impl Race {
+    pub const ALL: [Self; 3] = [Self::Placing, Self::Settling, Self::Refunding];
+
+    /// Messages that stay where they are until it begins: those that have this text.
+    pub fn held_back(self) -> &'static str {
+        match self {
+            Self::Settling | Self::Placing => "",
+            Self::Refunding => "refund.requested",
+        }
+    }
+
+    /// Who comes calmly before it, and who comes to it.
+    fn people(self) -> (Vec<Errand>, Vec<Errand>) {
+        match self {
+            Self::Settling => (vec![errand(pays(Back::Keep))], others()),
+            Self::Placing => (Vec::new(), [vec![errand(Then::Abandon)], others()].concat()),
+            Self::Refunding => (vec![errand(pays(Back::One))], Vec::new()),
+        }
+    }
 }
 
 /// Goes every way, as far as `depth_max` decisions and `runs_max` runs reach.
-pub fn explore(ground: &Ground, race: Race, depth_max: usize, runs_max: usize) -> Explored {
-    let (first, second): (Vec<Errand>, Vec<Errand>) = match race {
-        Race::Settling => (vec![errand(pays(Back::Keep))], others()),
-        Race::Placing => (Vec::new(), [vec![errand(Then::Abandon)], others()].concat()),
-    };
+pub fn explore(
+    ground: &Ground,
+    race: Race,
+    mutant: Option<&'static Mutant>,
+    depth_max: usize,
+    runs_max: usize,
+) -> Explored {
+    let (first, second) = race.people();
     let mut explorer = Explorer { depth_max, open: vec![Vec::new()], ..Explorer::default() };
     let mut runs = 0;
     while runs < runs_max
         && let Some(script) = explorer.open.pop()
     {
         explorer.begin(script);
-        let (report, back) = ground.race(&first, &second, explorer);
+        let (report, back) = ground.race(race, (&first, &second), mutant, explorer);
         explorer = back;
         runs += 1;
         if !report.wrong.is_empty() {

@@ -13,6 +13,9 @@ use std::time::Instant;
 /// Seeds that are spent on a mutant at least, before it is said not to be found out.
 const MUTANT_SEEDS_MIN: u64 = 1_000;
 
+/// Decisions of a race that are made in every way with a mutant.
+const MUTANT_DECISIONS: usize = 5;
+
 const HELP: &str = "simulation [--seeds N] [--from SEED] [--threads N]   random runs (default 1,000 from 1)
 simulation --seed SEED                              one run, with its trace
 simulation faults                                   every fault at every call of every happy path
@@ -142,9 +145,9 @@ fn faults() -> bool {
 fn interleavings(depth: u64, runs: u64) -> bool {
     let ground = Ground::prepare();
     let mut held = true;
-    for race in [Race::Placing, Race::Settling] {
+    for race in Race::ALL {
         let started = Instant::now();
-        let explored = explore(&ground, race, depth as usize, runs as usize);
+        let explored = explore(&ground, race, None, depth as usize, runs as usize);
         if let Some(report) = &explored.wrong {
             println!("{}\n{:#?}", report.trace.join("\n"), report.wrong);
         }
@@ -179,10 +182,13 @@ fn mutants(seeds: u64, threads: u64, only: &str) -> bool {
     all_found
 }
 
-/// What fails with a mutant: a path by itself, a seed, or else a path with a fault at one of its calls.
+/// What fails with a mutant: a path by itself, a race, a seed, or else a path with a fault at one of its calls.
 fn hunt(mutant: &'static Mutant, seeds: u64, threads: u64) -> Option<(String, Report)> {
     let by_seed = || hunt_by_seed(mutant, seeds, threads).map(|(seed, report)| (format!("seed {seed}"), report));
-    hunt_by_path(mutant, |_, _| &[]).or_else(by_seed).or_else(|| hunt_by_path(mutant, every_fault))
+    hunt_by_path(mutant, |_, _| &[])
+        .or_else(|| hunt_by_race(mutant))
+        .or_else(by_seed)
+        .or_else(|| hunt_by_path(mutant, every_fault))
 }
 
 fn hunt_by_path(mutant: &'static Mutant, outcomes: Outcomes) -> Option<(String, Report)> {
@@ -199,6 +205,14 @@ fn hunt_by_path(mutant: &'static Mutant, outcomes: Outcomes) -> Option<(String, 
             }
         });
         found
+    })
+}
+
+fn hunt_by_race(mutant: &'static Mutant) -> Option<(String, Report)> {
+    let ground = Ground::prepare();
+    Race::ALL.into_iter().find_map(|race| {
+        let wrong = explore(&ground, race, Some(mutant), MUTANT_DECISIONS, usize::MAX).wrong?;
+        Some((format!("race {race:?}"), wrong))
     })
 }
 

@@ -34,6 +34,8 @@ pub struct Queues {
     next_id: u64,
     /// Messages that were given up so far.
     pub buried: usize,
+    /// Messages that stay where they are: those that have this text.
+    pub held_back: Option<&'static str>,
 }
 
 impl Queues {
@@ -48,7 +50,7 @@ impl Queues {
             handler: handler(&definition.name).map(|function| function.handler.clone()),
             messages: Vec::new(),
         };
-        Self { all: system.queues.iter().map(queue).collect(), next_id: 1, buried: 0 }
+        Self { all: system.queues.iter().map(queue).collect(), next_id: 1, buried: 0, held_back: None }
     }
 
     pub fn put(&mut self, queue: usize, message: QueueMessage, kind: Option<String>, now_ms: i64) {
@@ -82,6 +84,7 @@ impl Queues {
         let messages = self.all[queue].messages.iter().enumerate();
         messages
             .filter(|(_, message)| !message.in_flight && message.visible_at_ms <= now_ms)
+            .filter(|(_, message)| self.held_back.is_none_or(|text| !message.body.contains(text)))
             .map(|(at, _)| at)
             .collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::checks::check;
 use crate::choices::Choices;
-use crate::explore::Explorer;
+use crate::explore::{Explorer, Race};
 use crate::faults::{Called, Faults, Plan};
 use crate::gate::Gate;
 use crate::mutants::Mutant;
@@ -127,16 +127,23 @@ impl Ground {
 
     /// One order of events: some come calmly, and then everything that follows from it meets those who come second, the
     /// end of a hold, the sweeper, and a message that comes twice.
-    pub fn race(&self, first: &[Errand], second: &[Errand], explorer: Explorer) -> (Report, Explorer) {
+    pub fn race(
+        &self,
+        race: Race,
+        (first, second): (&[Errand], &[Errand]),
+        mutant: Option<&'static Mutant>,
+        explorer: Explorer,
+    ) -> (Report, Explorer) {
         self.reset();
         on_one_thread(async {
-            let mut world = self.world(1, Choices::scripted(Vec::new()), Plan::Calm, None);
+            let mut world = self.world(1, Choices::scripted(Vec::new()), Plan::Calm, mutant);
             let diary = Diary::default();
-            world.is_closed = true;
+            world.queues.held_back = Some(race.held_back());
             world.gate.listen();
             self.admit(&mut world, &diary, first.to_vec());
             go_on(&mut world).await;
-            (world.is_closed, world.faults.plan, world.explorer) = (false, Plan::Every, Some(explorer));
+            world.queues.held_back = None;
+            (world.faults.plan, world.explorer) = (Plan::Every, Some(explorer));
             self.admit(&mut world, &diary, second.to_vec());
             let steps = go_on(&mut world).await;
             let explorer = world.explorer.take().expect("it was just lent");

@@ -95,10 +95,10 @@ fn a_lost_condition_is_found_out_and_its_run_made_short() {
 }
 
 #[test]
-fn every_order_of_two_buyers_first_calls_holds() {
+fn every_order_of_the_first_calls_of_a_race_holds() {
     let ground = Ground::prepare();
-    for race in [Race::Placing, Race::Settling] {
-        let explored = explore(&ground, race, DECISIONS, usize::MAX);
+    for race in Race::ALL {
+        let explored = explore(&ground, race, None, DECISIONS, usize::MAX);
         let trace = explored.wrong.map(|report| format!("{}\n{:#?}", report.trace.join("\n"), report.wrong));
         assert_eq!(trace, None, "{race:?}");
         assert_eq!(explored.extent, Extent::AllToDepth, "{race:?}: {} runs", explored.runs);

@@ -174,7 +174,8 @@ impl Stripe {
         key: &str,
         n: usize,
     ) -> Result<Option<T>, CallError> {
-        let key = if n == 0 { key.to_owned() } else { format!("{key}.{n}") };
+        // No key of ours has a `/` by itself: the second key of one thing is not the first of another.
+        let key = if n == 0 { key.to_owned() } else { format!("{key}/{n}") };
         match self.call(Method::POST, path, form, Some(&key)).await {
             Ok(made) => Ok(Some(made)),
             Err(error) if error.is_replayed && error.is_fault => Ok(None),

@@ -64,8 +64,6 @@ pub struct World<'a> {
     pub late_skew_seconds: i64,
     /// Who decides where every order of events is gone through.
     pub explorer: Option<Explorer>,
-    /// Whether messages stay where they are.
-    pub is_closed: bool,
     /// Whether those may go on who wait until holds have ended.
     pub is_later: bool,
     /// Days that pass at the end, one lot after the other; none where nobody subscribes.
@@ -164,7 +162,6 @@ impl<'a> World<'a> {
             scandals: Vec::new(),
             late_skew_seconds: 0,
             explorer: None,
-            is_closed: false,
             is_later: false,
             days_to_pass: &[],
             days: 0,
@@ -338,7 +335,7 @@ impl<'a> World<'a> {
         let mut events: Vec<Event> = own.into_iter().chain(others).map(Event::Grant).collect();
         events.extend(self.unread_streams().into_iter().map(Event::Records));
         let now_ms = self.clock.now().as_millisecond();
-        for queue in (0..self.queues.all.len()).filter(|_| !self.is_closed) {
+        for queue in 0..self.queues.all.len() {
             let visible = self.queues.visible(queue, now_ms);
             events.extend(visible.into_iter().take(CHOICE_MESSAGES_MAX).map(|at| Event::Message(queue, at)));
         }
