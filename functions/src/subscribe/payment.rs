@@ -61,7 +61,8 @@ enum Status {
     Setup(SetupStatus),
 }
 
-/// Pay the charge that a subscription waits for, or confirm at the bank what was tried in one's absence.
+/// Pay the charge that a subscription waits for, or confirm at the bank what was tried in one's absence. Where it waits for
+/// none, its last charge is told as it was paid.
 #[utoipa::path(
     post, path = "/subscriptions/{id}/payment", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = String, Path), ("Idempotency-Key" = String, Header)),
@@ -77,7 +78,12 @@ async fn pay(
     Path(id): Path<SubscriptionId>,
 ) -> Result<Created<SubscriptionPaymentOut>, Problem> {
     let subscription = app.subscriptions.get(buyer.id, id).await?.ok_or_else(Problem::not_found)?;
-    needed(&app, &subscription).await?.map(Created).ok_or_else(|| problem(Refused::ChargeClosed))
+    let out = match needed(&app, &subscription).await? {
+        Some(out) => Some(out),
+        // Whoever repeats the request is answered as before, though it was paid since.
+        None => last_paid(&app, &subscription).await?,
+    };
+    out.map(Created).ok_or_else(|| problem(Refused::ChargeClosed))
 }
 
 /// Save another method of payment: confirm the setup at the provider. What is past due is then tried with it at once.
@@ -115,6 +121,15 @@ pub async fn needed(app: &App, subscription: &Subscription) -> Result<Option<Sub
         (None, State::Pending) => Ok(Some(set_up(app, subscription).await?)),
         (None, _) => Ok(None),
     }
+}
+
+/// The last charge of a subscription with its payment; none where it was not paid.
+async fn last_paid(app: &App, subscription: &Subscription) -> Result<Option<SubscriptionPaymentOut>, Problem> {
+    let (last, _) = app.subscriptions.charges(subscription.id, None, 1).await?;
+    let Some(charge) = last.first().filter(|charge| charge.state == ChargeState::Succeeded) else { return Ok(None) };
+    let Some(intent) = &charge.intent else { return Ok(None) };
+    let payment = app.gateway.fetch(intent).await.map_err(unavailable)?;
+    payment.map(|payment| payment_out(app, subscription, charge, payment)).transpose()
 }
 
 /// The charge with its one payment: the one it has, or a new one whose id is saved before its secret is given out. None

@@ -57,6 +57,19 @@ async fn a_month_is_paid_then_the_next_until_it_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_again_how_to_pay_is_told_that_it_is_paid() {
+    let app = TestApp::start().await;
+    let (buyer, plan) = (app.buyer(), plan(&app, &Value::Null).await);
+    let begun = subscribe(&app, &buyer, &plan).await;
+    let path = format!("/subscriptions/{}/payment", id(&begun));
+    let asked = app.post_with_key(&buyer, &path, "key", &Value::Null).await.expect(201);
+    confirm(&app, &asked, "pm_card_visa").await;
+    app.settled().await;
+    let again = app.post_with_key(&buyer, &path, "key", &Value::Null).await.expect(201);
+    assert_eq!((&again["payment_id"], &again["status"]), (&asked["payment_id"], &json!("captured")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trial_costs_nothing_until_it_is_over() {
     let app = TestApp::start().await;
     let (buyer, plan) = (app.buyer(), plan(&app, &json!({ "trial_days": 14 })).await);
