@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod chats;
 pub mod disputes;
 pub mod effects;
 pub mod ids;
@@ -14,4 +15,5 @@ pub mod reconcile;
 pub mod refunds;
 pub mod seating;
 pub mod subscriptions;
+pub mod texts;
 pub mod tickets;

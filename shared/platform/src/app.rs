@@ -5,10 +5,11 @@ use crate::aws;
 use crate::bus::Bus;
 use crate::cache::Cache;
 use crate::config::{Config, Missing};
+use crate::messenger::Messenger;
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Accounts, Catalog, Db, Desk, Ledger, Offers, Orders, Seats, Subscriptions};
+use crate::store::{Accounts, Catalog, Chats, Db, Desk, Ledger, Offers, Orders, Seats, Subscriptions};
 use crate::transport::{Breaker, Internet, Transport};
 use domain::catalog::Event;
 use domain::ids::{self, EventId, LayoutId};
@@ -41,7 +42,10 @@ pub struct App {
     pub subscriptions: Subscriptions,
     pub offers: Offers,
     pub desk: Desk,
+    pub chats: Chats,
     pub gateway: Arc<dyn PaymentGateway>,
+    /// Those that are built in.
+    pub messengers: Vec<Arc<dyn Messenger>>,
     pub caches: Arc<Caches>,
     pub(crate) keys: KeyCache,
     /// When this invocation is ended from outside, where that is known. Requests of HTTP carry their own.
@@ -79,6 +83,7 @@ impl App {
             subscriptions: Subscriptions(db("SUBSCRIPTIONS_TABLE")),
             offers: Offers(db("SUBSCRIPTIONS_TABLE")),
             desk: Desk(db("DESK_TABLE")),
+            chats: Chats(db("NOTICES_TABLE")),
             caches: Arc::new(Caches {
                 events: Cache::new(EVENT_AGE, 1000),
                 months: Cache::new(EVENT_AGE, 50),
@@ -87,6 +92,7 @@ impl App {
                 plans: Cache::new(PLANS_AGE, 1),
             }),
             gateway: Arc::new(Stripe::new(&config, clients.secrets.clone(), clients.transport.clone())),
+            messengers: Vec::new(),
             keys: KeyCache::default(),
             deadline: None,
             config,
@@ -134,6 +140,11 @@ impl App {
         let name = self.config.get(setting);
         let name = name.map_err(|missing| SecretError { name: setting.to_owned(), cause: missing.to_string() })?;
         self.clients.secrets.get(name).await
+    }
+
+    /// The messenger of this name.
+    pub fn messenger(&self, name: &str) -> Option<&Arc<dyn Messenger>> {
+        self.messengers.iter().find(|messenger| messenger.name() == name)
     }
 
     /// 128 bits for a new id that no client's key determines.

@@ -7,6 +7,7 @@ pub mod bus;
 mod cache;
 pub mod config;
 pub mod http;
+pub mod messenger;
 pub mod payments;
 pub mod seatmap;
 pub mod secrets;

@@ -3,6 +3,7 @@
 mod accounts;
 mod audience;
 mod catalog;
+mod chats;
 mod desk;
 mod due;
 mod ledger;
@@ -13,6 +14,7 @@ mod subscriptions;
 
 pub use accounts::{Account, Accounts, Session, email_key};
 pub use catalog::{Catalog, MONTH_EVENTS_MAX, Made, event_cursor, month_of};
+pub use chats::Chats;
 pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
 pub use orders::Orders;
