@@ -94,7 +94,10 @@ fn set_off(app: &App, order: &Order, what: &What) {
             count(app, &[("RefundsFailed", 1)], None)
         }
         What::OrderDisputed { state, .. } => count(app, &[("Disputes", 1)], Some(("State", name_of(*state)))),
-        What::RefundFailed { .. } | What::RefundRequested { .. } | What::DisputeReversed { .. } => {}
+        What::RefundFailed { .. }
+        | What::RefundRequested { .. }
+        | What::DisputeReversed { .. }
+        | What::SeatsFreed { .. } => {}
         What::EventPublished { .. } | What::EventChanged { .. } | What::EventCancelled { .. } => {}
         What::Subscription(_) => {}
     }

@@ -9,7 +9,7 @@ use domain::payments::{DisputeState, Payment, PaymentStatus, ProviderDispute, Pr
 use domain::seating::Block;
 use platform::http::Problem;
 use platform::payments::{GatewayError, NewRefund};
-use platform::store::StoreError;
+use platform::store::{Own, StoreError};
 use platform::{App, telemetry};
 use std::collections::BTreeMap;
 
@@ -201,9 +201,10 @@ async fn lose(app: &App, order: &Order, why: &str) -> Result<Order, SagaError> {
 /// Makes every seat sold, row by row in a fixed order. False if somebody else has one of them.
 async fn sell(app: &App, order: &Order) -> Result<bool, SagaError> {
     let held = order.held_words();
+    let own = Own { held: &held, channel: order.channel };
     for (block, seats) in by_block(order) {
         let sold: Vec<_> = seats.iter().map(|(index, seat)| (seat.index, order.sold_word(*index))).collect();
-        if !app.seats.sell(order.event, &block, &sold, &held, app.now()).await? {
+        if !app.seats.sell(order.event, &block, &sold, &own, app.now()).await? {
             return Ok(false);
         }
     }
@@ -225,7 +226,7 @@ async fn give_back_included(app: &App, order: &Order, which: impl Fn(u8) -> bool
 }
 
 async fn release_where(app: &App, order: &Order, which: impl Fn(u8, &OrderSeat) -> bool) -> Result<(), SagaError> {
-    let held = order.held_words();
+    let (held, mut to) = (order.held_words(), None);
     for (block, seats) in by_block(order) {
         let own = seats.iter().filter(|(index, seat)| which(*index, seat)).map(|(index, seat)| {
             let words = held.iter().cloned().chain([order.sold_word(*index)]).collect();
@@ -233,7 +234,11 @@ async fn release_where(app: &App, order: &Order, which: impl Fn(u8, &OrderSeat) 
         });
         let own: Vec<_> = own.collect();
         if !own.is_empty() {
-            app.seats.release(order.event, &block, &own).await?;
+            let to = match to {
+                Some(to) => to,
+                None => *to.insert(app.seats.waiting(order.event).await?),
+            };
+            app.seats.release(order.event, &block, &own, to).await?;
         }
     }
     Ok(())

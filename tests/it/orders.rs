@@ -3,7 +3,7 @@
 use domain::ids::{EventId, OrderId};
 use domain::ledger::Account;
 use domain::seating::Block;
-use domain::seating::words::{Hold, held};
+use domain::seating::words::{Hold, Stamp, held};
 use jiff::SignedDuration;
 use platform::store::Locked;
 use serde_json::{Value, json};
@@ -212,7 +212,8 @@ async fn lock_only(app: &TestApp, event: &str, row: &str, index: u8, order: Orde
     let (buy, event) = (app.app("buy"), event.parse::<EventId>().expect("it is an id"));
     let expiry = buy.now() + SignedDuration::from_secs(600);
     let block = Block { section: "Stalls".into(), row: row.into() };
-    let locked = buy.seats.lock(event, &block, &[index], Hold::of(order), expiry, buy.now()).await;
+    let stamp = Stamp { hold: Hold::of(order), channel: None, expiry };
+    let locked = buy.seats.lock(event, &block, &[index], &stamp, buy.now()).await;
     assert_eq!(locked.expect("the table answers"), Locked::Now);
     expiry
 }

@@ -420,10 +420,11 @@ async fn unblock_seats(
     Path(id): Path<EventId>,
     Json(ask): Json<UnblockIn>,
 ) -> Result<StatusCode, Problem> {
+    let to = app.seats.waiting(id).await?;
     for (block, seats) in rows(&app, id, &ask.seats).await? {
         for part in seats.chunks(ORDER_SEATS_MAX) {
             let indexes: Vec<u8> = part.iter().map(|(index, _)| *index).collect();
-            app.seats.unblock(id, &block, &indexes).await?;
+            app.seats.unblock(id, &block, &indexes, to).await?;
         }
     }
     Ok(StatusCode::NO_CONTENT)

@@ -83,7 +83,7 @@ async fn place_order(
     let id = OrderId(ids::keyed(&buyer.id.to_string(), &format!("POST /orders {secret}"), &key));
     telemetry::about(id);
     let request = fingerprint(&ask);
-    let order = match place::place(&app, &buyer, id, &request, &ask).await {
+    let order = match place::place(&app, buyer.id, id, &request, &ask).await {
         Ok(order) => order,
         // What was done before is answered as before, whatever would be refused now.
         Err(problem) if problem.status.is_client_error() => match app.orders.get(buyer.id, id).await? {

@@ -11,7 +11,7 @@ use domain::payments::{Payment, PaymentStatus};
 use platform::App;
 use platform::http::{Buyer, Created, IdempotencyKey, Path, Problem, fingerprint};
 use platform::payments::NewPayment;
-use platform::store::StoreError;
+use platform::store::{Own, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -154,9 +154,10 @@ async fn keep_seats(app: &App, order: &Order) -> Result<bool, Problem> {
         return Ok(true);
     }
     let held = order.held_words();
+    let own = Own { held: &held, channel: order.channel };
     for (block, seats) in by_block(order) {
         let indexes: Vec<_> = seats.iter().map(|(_, seat)| seat.index).collect();
-        if !app.seats.extend(order.event, &block, &indexes, &held, app.now()).await? {
+        if !app.seats.extend(order.event, &block, &indexes, &own, app.now()).await? {
             return Ok(false);
         }
     }

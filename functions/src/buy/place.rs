@@ -10,15 +10,15 @@ use domain::ids::{EventId, OrderId, UserId};
 use domain::layout::{Found, Hall};
 use domain::orders::{NewOrder, Order, OrderSeat, OrderState, check_total, hold_expiry};
 use domain::seating::best::BestAsk;
-use domain::seating::words::{Hold, held};
+use domain::seating::words::{Channel, Hold, Stamp};
 use domain::seating::{Block, Place, SeatName};
 use domain::subscriptions::perks::{Applied, Perks};
 use futures_util::future::try_join;
 use jiff::Timestamp;
 use platform::App;
-use platform::http::{Buyer, FieldError, Problem};
+use platform::http::{FieldError, Problem};
 use platform::seatmap::seat_map;
-use platform::store::{Locked, StoreError};
+use platform::store::{Locked, Own, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -43,16 +43,28 @@ struct Chosen {
 }
 
 /// A held order of this id: a new one, or the one that the same request made before (or another: compare `request`).
-pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &OrderIn) -> Result<Order, Problem> {
+pub async fn place(app: &App, buyer: UserId, id: OrderId, request: &str, ask: &OrderIn) -> Result<Order, Problem> {
+    place_for(app, buyer, id, request, ask, None).await
+}
+
+/// The same for somebody of a channel, who may have the seats that are set aside for it too.
+pub async fn place_for(
+    app: &App,
+    buyer: UserId,
+    id: OrderId,
+    request: &str,
+    ask: &OrderIn,
+    channel: Option<Channel>,
+) -> Result<Order, Problem> {
     let at = app.now();
-    let ((event, hall), standing) = try_join(shown(app, ask.event_id), Standing::of(app, buyer.id, at)).await?;
+    let ((event, hall), standing) = try_join(shown(app, ask.event_id), Standing::of(app, buyer, at)).await?;
     let perks = standing.perks()?;
     if !perks.sees(&event) {
         return Err(Problem::not_found());
     }
     perks.check_on_sale(&event, at).map_err(not_on_sale)?;
     let hold = Hold::of(id);
-    let wish = Wish { app, buyer: buyer.id, order: id, event: &event, hall: &hall, hold, standing: &standing, perks };
+    let wish = Wish { app, buyer, order: id, event: &event, hall: &hall, hold, channel, standing: &standing, perks };
     let (chosen, locks) = match (&ask.seats, &ask.best) {
         (Some(seats), None) => wish.named(seats).await?,
         (None, Some(best)) => wish.best(best).await?,
@@ -60,7 +72,7 @@ pub async fn place(app: &App, buyer: &Buyer, id: OrderId, request: &str, ask: &O
     };
     // Words of different calls: the earlier ones may be those of an order that is there, which knows no others.
     if locks.iter().any(|lock| lock.expiry != locks[0].expiry) {
-        match app.orders.get(buyer.id, id).await {
+        match app.orders.get(buyer, id).await {
             Ok(None) => {}
             Ok(Some(existing)) => {
                 wish.release_foreign(&locks, &existing).await?;
@@ -90,6 +102,7 @@ struct Wish<'a> {
     event: &'a Event,
     hall: &'a Hall,
     hold: Hold,
+    channel: Option<Channel>,
     standing: &'a Standing,
     perks: Perks<'a>,
 }
@@ -242,7 +255,12 @@ impl Wish<'_> {
             seats: chosen.seats.clone(),
             policy: self.perks.refund_policy(&self.event.refund_policy),
             applied: chosen.applied.clone(),
+            channel: self.channel,
         }
+    }
+
+    fn stamp(&self, expiry: Timestamp) -> Stamp {
+        Stamp { hold: self.hold, channel: self.channel, expiry }
     }
 
     /// Locks every row in a fixed order; if one cannot be had, lets go of what this call locked.
@@ -255,7 +273,8 @@ impl Wish<'_> {
         let expiry = hold_expiry(now);
         let mut locks: Vec<Lock> = Vec::with_capacity(blocks.len());
         for (block, indexes) in blocks {
-            let refused = match self.app.seats.lock(self.event.id, &block, &indexes, self.hold, expiry, now).await {
+            let stamp = self.stamp(expiry);
+            let refused = match self.app.seats.lock(self.event.id, &block, &indexes, &stamp, now).await {
                 Ok(Locked::Now) => {
                     locks.push(Lock { block, indexes, expiry, is_new: true });
                     continue;
@@ -297,9 +316,9 @@ impl Wish<'_> {
     }
 
     async fn unlock(&self, lock: &Lock, indexes: &[u8]) -> Result<(), Problem> {
-        let word = held(lock.expiry, self.hold);
+        let word = self.stamp(lock.expiry).word();
         let seats: Vec<_> = indexes.iter().map(|&index| (index, vec![word.clone()])).collect();
-        Ok(self.app.seats.release(self.event.id, &lock.block, &seats).await?)
+        Ok(self.app.seats.release(self.event.id, &lock.block, &seats, self.channel).await?)
     }
 
     /// One expiry for all rows: where an earlier call for this order locked some of them, those are stamped afresh.
@@ -311,13 +330,14 @@ impl Wish<'_> {
             if lock.expiry == latest {
                 continue;
             }
-            let words = [held(latest, self.hold), held(lock.expiry, self.hold)];
-            let refused =
-                match self.app.seats.extend(self.event.id, &lock.block, &lock.indexes, &words, self.app.now()).await {
-                    Ok(true) => None,
-                    Ok(false) => Some(Problem::conflict("seats_taken", "Some of these seats have just been taken.")),
-                    Err(error) => Some(error.into()),
-                };
+            let words = [self.stamp(latest).word(), self.stamp(lock.expiry).word()];
+            let own = Own { held: &words, channel: self.channel };
+            let extended = self.app.seats.extend(self.event.id, &lock.block, &lock.indexes, &own, self.app.now());
+            let refused = match extended.await {
+                Ok(true) => None,
+                Ok(false) => Some(Problem::conflict("seats_taken", "Some of these seats have just been taken.")),
+                Err(error) => Some(error.into()),
+            };
             if let Some(refused) = refused {
                 self.let_go(&agreed).await;
                 return Err(refused);
@@ -337,7 +357,7 @@ impl Wish<'_> {
         for lock in locks.iter().filter(|lock| lock.is_new) {
             let is_its = |index: u8| {
                 let has = existing.seats.iter().any(|seat| seat.index == index && seat.place().block == lock.block);
-                is_open && has && words.contains(&held(lock.expiry, self.hold))
+                is_open && has && words.contains(&self.stamp(lock.expiry).word())
             };
             let foreign: Vec<_> = lock.indexes.iter().copied().filter(|&index| !is_its(index)).collect();
             if !foreign.is_empty() {

@@ -44,6 +44,9 @@ pub enum What {
     /// see what the buyer gets.
     #[serde(rename = "order.dispute_reversed")]
     DisputeReversed { buyer: UserId, order: OrderId, event: EventId },
+    /// Seats came free: for everybody, or for those who wait.
+    #[serde(rename = "seats.freed")]
+    SeatsFreed { event: EventId },
     #[serde(rename = "event.published")]
     EventPublished { event: EventId },
     #[serde(rename = "event.changed")]
@@ -189,6 +192,7 @@ impl What {
             What::RefundFailed { .. } => "refund.failed",
             What::OrderDisputed { .. } => "order.disputed",
             What::DisputeReversed { .. } => "order.dispute_reversed",
+            What::SeatsFreed { .. } => "seats.freed",
             What::EventPublished { .. } => "event.published",
             What::EventChanged { .. } => "event.changed",
             What::EventCancelled { .. } => "event.cancelled",
@@ -212,6 +216,7 @@ mod tests {
             What::RefundFailed { buyer, order, refund },
             What::OrderDisputed { buyer, order, event, state: DisputeState::Open },
             What::DisputeReversed { buyer, order, event },
+            What::SeatsFreed { event },
             What::EventPublished { event },
             What::EventChanged { event },
             What::EventCancelled { event },

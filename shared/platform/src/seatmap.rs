@@ -6,9 +6,10 @@ use bytes::Bytes;
 use domain::catalog::Event;
 use domain::layout::Hall;
 use domain::money::Money;
-use domain::seating::Place;
 use domain::seating::best::{BestAsk, best};
 use domain::seating::map::{SeatMap, SectionState};
+use domain::seating::words::Channel;
+use domain::seating::{Place, SeatName};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::{StreamExt, TryStreamExt};
@@ -39,11 +40,42 @@ impl Availability {
 
     /// Notes seats that were just locked, by whomever, so that nobody here is offered them again.
     pub fn take(&self, places: impl IntoIterator<Item = Place>) {
-        let mut states = self.states.lock().expect("no panic holds this lock");
-        for place in places {
-            if let Some(state) = states.iter_mut().find(|state| state.section() == place.block.section) {
-                state.take(&self.hall, &place);
-            }
+        take(&self.hall, &mut self.states.lock().expect("no panic holds this lock"), places);
+    }
+}
+
+/// What is free at an event for a channel, as it is now.
+pub struct SetAside {
+    hall: Arc<Hall>,
+    states: Vec<SectionState>,
+}
+
+impl SetAside {
+    pub async fn read(app: &App, event: &Event, channel: Channel) -> Result<Self, StoreError> {
+        let (hall, states) = states(app, event, Some(channel)).await?;
+        Ok(Self { hall, states })
+    }
+
+    /// As [`Availability::best`].
+    pub fn best(&self, ask: &BestAsk, groups_max: usize, rng: &Rng) -> Vec<Vec<Place>> {
+        best(&self.hall, &self.states, ask, groups_max, &mut |bound| rng.below(bound))
+    }
+
+    /// What a person calls a place of this hall.
+    pub fn name_of(&self, place: &Place) -> Option<SeatName> {
+        self.hall.name_of(place)
+    }
+
+    /// Notes seats that were just locked, by whomever.
+    pub fn take(&mut self, places: impl IntoIterator<Item = Place>) {
+        take(&self.hall, &mut self.states, places);
+    }
+}
+
+fn take(hall: &Hall, states: &mut [SectionState], places: impl IntoIterator<Item = Place>) {
+    for place in places {
+        if let Some(state) = states.iter_mut().find(|state| state.section() == place.block.section) {
+            state.take(hall, &place);
         }
     }
 }
@@ -53,12 +85,23 @@ pub async fn seat_map(app: &App, event: &Event) -> Result<Arc<Availability>, Sto
     app.caches.maps.get(event.id, app.now(), read(app, event)).await
 }
 
-async fn read(app: &App, event: &Event) -> Result<Availability, StoreError> {
+/// An event's hall, and the states of its sections as the public or a channel sees them.
+async fn states(
+    app: &App,
+    event: &Event,
+    channel: Option<Channel>,
+) -> Result<(Arc<Hall>, Vec<SectionState>), StoreError> {
     let hall = app.hall(event.layout).await?;
     let hall = hall.ok_or_else(|| StoreError::Failed(format!("the layout of {} is not there", event.id)))?;
     let sections: Vec<_> = hall.layout().sections.iter().map(|section| section.id.as_str()).collect();
-    let sections: Vec<_> = sections.into_iter().map(|section| section_state(app, event, &hall, section)).collect();
-    let states: Vec<_> = futures_util::stream::iter(sections).buffered(SECTIONS_AT_ONCE_MAX).try_collect().await?;
+    let read = |section| section_state(app, event, &hall, section, channel);
+    let sections: Vec<_> = sections.into_iter().map(read).collect();
+    let states = futures_util::stream::iter(sections).buffered(SECTIONS_AT_ONCE_MAX).try_collect().await?;
+    Ok((hall, states))
+}
+
+async fn read(app: &App, event: &Event) -> Result<Availability, StoreError> {
+    let (hall, states) = states(app, event, None).await?;
     let map = SeatMap::new(&hall, &event.prices, &states);
     let etag = format!("{}-{}", event.v, map.hash);
     let price = |amount: i64| Money::new(amount, event.currency);
@@ -72,10 +115,19 @@ async fn read(app: &App, event: &Event) -> Result<Availability, StoreError> {
     Ok(Availability { hall, states: Mutex::new(states), json, gzip, etag })
 }
 
-async fn section_state(app: &App, event: &Event, hall: &Hall, section: &str) -> Result<SectionState, StoreError> {
+async fn section_state(
+    app: &App,
+    event: &Event,
+    hall: &Hall,
+    section: &str,
+    channel: Option<Channel>,
+) -> Result<SectionState, StoreError> {
     let rows = app.seats.section(event.id, section).await?;
     let words = rows.iter().flat_map(|(row, seats)| seats.iter().map(|(index, word)| (&**row, *index, &**word)));
-    let state = SectionState::new(hall, section, &event.prices, words, app.now());
+    let state = match channel {
+        None => SectionState::new(hall, section, &event.prices, words, app.now()),
+        Some(channel) => SectionState::of_channel(channel, hall, section, &event.prices, words, app.now()),
+    };
     Ok(state.expect("the section is of this hall"))
 }
 

@@ -119,6 +119,7 @@ impl Order {
         }
         if next.has_lost_dispute() {
             next.change_tickets(TicketState::Disputed, TicketState::ChargedBack);
+            next = next.with_seats_freed();
         } else if !next.is_disputed() {
             next.change_tickets(TicketState::Disputed, TicketState::Valid);
         }

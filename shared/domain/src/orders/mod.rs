@@ -19,7 +19,7 @@ use crate::ids::{EventId, OrderId, RefundId, SeatIndex, TicketId, UserId};
 use crate::money::{Currency, Money, MoneyError};
 use crate::payments::{CHARGE_MINOR_UNITS_MAX, minimum_charge};
 use crate::refunds::RefundPolicy;
-use crate::seating::words::{HOLD_SECONDS, Hold, held, sold};
+use crate::seating::words::{Channel, HOLD_SECONDS, Hold, Stamp, sold};
 use crate::seating::{Block, Place, SeatName};
 use crate::subscriptions::perks::{Applied, MonthTickets};
 use jiff::{SignedDuration, Timestamp};
@@ -131,6 +131,9 @@ pub struct Order {
     /// What the buyer's subscription made of it, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
+    /// Whom its seats were set aside for; none where they were the public's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
     #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
     pub placed_at: Timestamp,
     /// When the hold of the seats ends: the expiry in its lock words.
@@ -175,6 +178,7 @@ pub struct NewOrder {
     pub seats: Vec<OrderSeat>,
     pub policy: RefundPolicy,
     pub applied: Option<Applied>,
+    pub channel: Option<Channel>,
 }
 
 /// Why an order cannot be done what was asked.
@@ -238,6 +242,7 @@ impl Order {
             seats: new.seats,
             policy: new.policy,
             applied: new.applied,
+            channel: new.channel,
             placed_at: now,
             hold_until,
             held_before: None,
@@ -270,7 +275,8 @@ impl Order {
     /// Every word that this order's lock may have on its seats while it is not sold.
     pub fn held_words(&self) -> Vec<String> {
         let expiries = [Some(self.hold_until), self.held_before];
-        expiries.into_iter().flatten().map(|expiry| held(expiry, self.hold())).collect()
+        let (hold, channel) = (self.hold(), self.channel);
+        expiries.into_iter().flatten().map(|expiry| Stamp { hold, channel, expiry }.word()).collect()
     }
 
     /// The word on the seat of this index once it is sold.
@@ -303,6 +309,12 @@ impl Order {
     /// The next version of this order in another state; effects are those of this write only.
     fn next(&self, state: OrderState) -> Self {
         Self { state, v: self.v + 1, effects: Vec::new(), ..self.clone() }
+    }
+
+    /// With word that its seats, or some of them, are for others: they were released before this is written.
+    fn with_seats_freed(self) -> Self {
+        let event = self.event;
+        self.with_effect(crate::effects::What::SeatsFreed { event })
     }
 
     fn with_effect(mut self, what: crate::effects::What) -> Self {

@@ -198,7 +198,7 @@ impl Order {
         let legs = self.legs_from(Account::Provider, price);
         let entry = self.entry(Cause::Refund { refund: id, retries }, legs, now);
         let next = next.rested().with_effect(What::OrderRefunded { buyer: self.buyer, order: self.id, refund: id });
-        (next, entry)
+        (next.with_seats_freed(), entry)
     }
 
     /// The provider refused the refund, at once or days after it took it (then the journal's entry is reversed). The
@@ -219,6 +219,7 @@ impl Order {
         let reversal = Cause::RefundReversed { refund: id, retries };
         let entry = was_booked.then(|| self.entry(reversal, self.legs_to(Account::Provider, price), now));
         let next = next.rested().with_effect(What::RefundFailed { buyer: self.buyer, order: self.id, refund: id });
+        let next = if was_booked { next } else { next.with_seats_freed() };
         // The news of it may come when the dispute is over.
         (if self.disputes.is_empty() { next } else { next.resumed(now) }, entry)
     }

@@ -135,7 +135,7 @@ impl Order {
     /// At rest, once the seats of a lost order are released and its payment is cancelled.
     pub fn given_up(&self) -> Self {
         assert!(matches!(self.state, OrderState::Lost), "only a lost order is given up");
-        Self { due_at: None, ..self.next(OrderState::Lost) }
+        Self { due_at: None, ..self.next(OrderState::Lost) }.with_seats_freed()
     }
 
     /// Money that was captured for an order that is over: booked, with the decision to give all of it back.
@@ -169,7 +169,7 @@ impl Order {
             Some(Closing::CancelledByBuyer) => OrderState::Cancelled,
             Some(Closing::Expired) | None => OrderState::Expired,
         };
-        Self { due_at: None, closing: None, ..self.next(state) }
+        Self { due_at: None, closing: None, ..self.next(state) }.with_seats_freed()
     }
 
     /// Lets the bearer in, once. Nothing is to be written where the same request did so before.

@@ -31,6 +31,7 @@ fn held_order() -> Order {
         seats: vec![seat(0), seat(1)],
         policy: RefundPolicy::default(),
         applied: None,
+        channel: None,
     };
     Order::place(new, hold_expiry(at(0)), at(0))
 }

@@ -1,5 +1,6 @@
 //! What the public sees of a hall: two bits a seat, and how many are left.
 
+use super::words::Channel;
 use super::{Place, SeatState, words};
 use crate::layout::{BlockInfo, Hall, SectionIndex, SectionKind};
 use base64::Engine;
@@ -27,20 +28,46 @@ impl SectionState {
         words: impl IntoIterator<Item = (&'a str, u8, &'a str)>,
         now: Timestamp,
     ) -> Option<Self> {
+        let seen = |word: Option<&str>| words::state(word, now);
+        Self::seen_as(hall, section, prices, words, seen)
+    }
+
+    /// The same as a channel sees it: those that are set aside for it are free too.
+    pub fn of_channel<'a>(
+        channel: Channel,
+        hall: &Hall,
+        section: &str,
+        prices: &BTreeMap<String, i64>,
+        words: impl IntoIterator<Item = (&'a str, u8, &'a str)>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let is_free = |word: &str| words::is_free_in(channel, word, now);
+        let seen =
+            |word: Option<&str>| if word.is_some_and(is_free) { SeatState::Free } else { words::state(word, now) };
+        Self::seen_as(hall, section, prices, words, seen)
+    }
+
+    fn seen_as<'a>(
+        hall: &Hall,
+        section: &str,
+        prices: &BTreeMap<String, i64>,
+        words: impl IntoIterator<Item = (&'a str, u8, &'a str)>,
+        seen: impl Fn(Option<&str>) -> SeatState,
+    ) -> Option<Self> {
         let (_, index) = hall.section(section)?;
         let priced: Vec<_> = hall.categories().iter().map(|category| prices.contains_key(&category.id)).collect();
         let unsold = |is_gap, category: u8| is_gap || !priced[usize::from(category)];
         let mut places: Vec<_> = index
             .places
             .iter()
-            .map(|place| if unsold(place.is_gap, place.category) { SeatState::NotForSale } else { SeatState::Free })
+            .map(|place| if unsold(place.is_gap, place.category) { SeatState::NotForSale } else { seen(None) })
             .collect();
         for (row, seat, word) in words {
             // A layout never changes, so words of other places are nobody's seats.
             let Some(block) = index.block(row).filter(|block| seat < block.seats) else { continue };
             let place = &mut places[block.first_place as usize + usize::from(seat)];
-            if *place == SeatState::Free {
-                *place = words::state(Some(word), now);
+            if *place != SeatState::NotForSale {
+                *place = seen(Some(word));
             }
         }
         Some(Self { section: section.to_owned(), places })

@@ -17,6 +17,7 @@ use crate::ids::{OrderId, SeatIndex};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Base 36 digits of an expiry: 36^7 seconds reach the year 4453.
@@ -24,7 +25,7 @@ const EXPIRY_DIGITS: usize = 7;
 /// Characters of a hold: 64 bits in base64url.
 pub const HOLD_CHARS: usize = 11;
 /// Characters of a channel.
-pub const CHANNEL_CHARS: usize = 4;
+const CHANNEL_CHARS: usize = 4;
 /// Seconds a hold lasts from the moment it is asked for.
 pub const HOLD_SECONDS: i64 = 600;
 
@@ -45,7 +46,44 @@ impl Hold {
     }
 }
 
-/// The word of a seat held until `expiry`.
+/// Whom seats are set aside for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// Those who wait in an event's line: seats that come free while somebody waits are for nobody else.
+    Line,
+}
+
+impl Channel {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+        }
+    }
+
+    /// The word of a seat that is set aside.
+    pub fn set_aside(self) -> String {
+        format!("R{}", self.code())
+    }
+}
+
+/// Who holds seats, of which channel, and until when: what a lock writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub hold: Hold,
+    /// None of the public.
+    pub channel: Option<Channel>,
+    pub expiry: Timestamp,
+}
+
+impl Stamp {
+    pub fn word(&self) -> String {
+        let word = held(self.expiry, self.hold);
+        self.channel.map_or(word.clone(), |channel| channel.set_aside() + &word)
+    }
+}
+
+/// The word of a seat held by the public until `expiry`.
 pub fn held(expiry: Timestamp, hold: Hold) -> String {
     format!("{}{}", lapse_mark(expiry), hold.as_str())
 }
@@ -65,7 +103,7 @@ pub fn blocked(reason: BlockReason) -> &'static str {
 }
 
 /// Why the house keeps a seat back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockReason {
     House,
@@ -86,10 +124,19 @@ pub fn lapse_mark(at: Timestamp) -> String {
 
 /// The expiry in the word of a held seat, if it is one and `hold` has it.
 pub fn expiry_of(word: &str, hold: Hold) -> Option<Timestamp> {
+    let word = match word.strip_prefix('R') {
+        Some(rest) => rest.get(CHANNEL_CHARS..)?,
+        None => word,
+    };
     let rest = word.strip_prefix('H')?;
     let digits = rest.strip_suffix(hold.as_str()).filter(|digits| digits.len() == EXPIRY_DIGITS)?;
     let second = i64::from_str_radix(digits, 36).ok()?;
     Timestamp::from_second(second).ok()
+}
+
+/// Whether a seat with this word is set aside for a channel, and nobody of it has it now.
+pub fn is_free_in(channel: Channel, word: &str, now: Timestamp) -> bool {
+    word.strip_prefix(&channel.set_aside()).is_some_and(|rest| *rest < *lapse_mark(now))
 }
 
 /// What the public is told of a seat with this word: a lapsed hold is free.
@@ -139,6 +186,23 @@ mod tests {
         assert_eq!(expiry_of(&word, mine), Some(at(1_800_000_000)));
         assert_eq!(expiry_of(&word, other), None);
         assert_eq!(expiry_of(&sold(mine, 3), mine), None);
+    }
+
+    #[test]
+    fn a_channels_seats_are_its_own_and_lapse_to_it() {
+        let (hold, now, line) = (Hold::of(OrderId(1)), at(1_800_000_000), Channel::Line);
+        let stamp = |second| Stamp { hold, channel: Some(line), expiry: at(second) }.word();
+        let (live, lapsed) = (stamp(1_800_000_001), stamp(1_799_999_999));
+        assert!(line.set_aside() < lapsed && lapsed < line.set_aside() + &lapse_mark(now));
+        assert!(live > line.set_aside() + &lapse_mark(now));
+        for (word, expected) in
+            [(&*line.set_aside(), true), (&lapsed, true), (&live, false), ("Xh", false), ("H", false)]
+        {
+            assert_eq!(is_free_in(line, word, now), expected, "{word}");
+            assert_eq!(state(Some(word), now) == SeatState::Free, word == "H", "{word}");
+        }
+        assert_eq!(expiry_of(&live, hold), Some(at(1_800_000_001)));
+        assert_eq!(expiry_of(&line.set_aside(), hold), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
 pub use orders::Orders;
 pub use promotions::{LISTED_MAX, Offers, UsedBy};
-pub use seats::{Locked, Seats};
+pub use seats::{Locked, Own, Seats};
 pub use subscriptions::{DueItem, Subscriptions};
 
 use crate::config::Missing;

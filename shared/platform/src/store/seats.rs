@@ -10,8 +10,9 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use domain::ids::EventId;
 use domain::seating::Block;
-use domain::seating::words::{self, Hold, lapse_mark};
+use domain::seating::words::{self, Channel, Stamp, lapse_mark};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 /// Rows of a section that are read; a section has 200 rows of at most five parts.
 const SECTION_ITEMS_MAX: usize = 1200;
@@ -30,33 +31,42 @@ pub enum Locked {
     Taken(Vec<u8>),
 }
 
+/// The words by which an order knows its seats, and whom they were set aside for.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// The latest first.
+    pub held: &'a [String],
+    pub channel: Option<Channel>,
+}
+
 /// A row's item as it was when a condition did not hold.
 type Row = Item;
 
 impl Seats {
-    /// Locks these seats for a hold until `expiry`, all or none, in one write without a read.
+    /// Locks these seats for a hold until its expiry, all or none, in one write without a read.
     pub async fn lock(
         &self,
         event: EventId,
         block: &Block,
         indexes: &[u8],
-        hold: Hold,
-        expiry: Timestamp,
+        stamp: &Stamp,
         now: Timestamp,
     ) -> Result<Locked, StoreError> {
         let mut write = RowWrite::new(indexes.iter().copied());
-        write.value(":w", words::held(expiry, hold));
-        write.value(":now", lapse_mark(now));
+        write.value(":w", stamp.word());
         write.set(|_| ":w".to_owned());
-        write.require(|i| format!("attribute_not_exists(#{i}) OR #{i} < :now"));
+        let nobodys = write.nobodys(stamp.channel, now);
+        write.require(nobodys);
         let Err(row) = self.write(event, block, write).await? else { return Ok(Locked::Now) };
-        let ours: Vec<_> = indexes.iter().map(|&i| words::expiry_of(word(&row, i).unwrap_or(""), hold)).collect();
+        let ours: Vec<_> = indexes.iter().map(|&i| words::expiry_of(word(&row, i).unwrap_or(""), stamp.hold)).collect();
         if let Some(expiries) = ours.iter().copied().collect::<Option<Vec<_>>>() {
             let first = expiries.into_iter().min().expect("an order has seats");
             return Ok(Locked::Before(first));
         }
-        let mark = lapse_mark(now);
-        let taken = indexes.iter().copied().filter(|&i| word(&row, i).is_some_and(|word| *word >= *mark));
+        let is_nobodys = |word: &str| {
+            *word < *lapse_mark(now) || stamp.channel.is_some_and(|channel| words::is_free_in(channel, word, now))
+        };
+        let taken = indexes.iter().copied().filter(|&i| word(&row, i).is_some_and(|word| !is_nobodys(word)));
         Ok(Locked::Taken(taken.collect()))
     }
 
@@ -66,14 +76,14 @@ impl Seats {
         event: EventId,
         block: &Block,
         indexes: &[u8],
-        held: &[String],
+        own: &Own<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let latest = held.first().expect("a hold has a word").clone();
+        let latest = own.held.first().expect("a hold has a word").clone();
         let mut write = RowWrite::new(indexes.iter().copied());
         write.value(":w", latest);
         write.set(|_| ":w".to_owned());
-        self.take(event, block, write, held, false, now).await
+        self.take(event, block, write, own, false, now).await
     }
 
     /// Makes these seats sold: those held by this order, those sold to it already, and those that nobody has any more.
@@ -83,7 +93,7 @@ impl Seats {
         event: EventId,
         block: &Block,
         seats: &[(u8, String)],
-        held: &[String],
+        own: &Own<'_>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut write = RowWrite::new(seats.iter().map(|(index, _)| *index));
@@ -91,34 +101,41 @@ impl Seats {
             write.value(format!(":s{index}"), sold.clone());
         }
         write.set(|i| format!(":s{i}"));
-        self.take(event, block, write, held, true, now).await
+        self.take(event, block, write, own, true, now).await
     }
 
-    /// Writes to seats that are this order's (one of `held`, or the sold word that it writes) or nobody's.
+    /// Writes to seats that are this order's (one of its words, or the sold word that it writes) or nobody's.
     async fn take(
         &self,
         event: EventId,
         block: &Block,
         mut write: RowWrite,
-        held: &[String],
+        own: &Own<'_>,
         sells: bool,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        write.value(":now", lapse_mark(now));
+        let nobodys = write.nobodys(own.channel, now);
         let mut ours = String::new();
-        for (n, word) in held.iter().enumerate() {
+        for (n, word) in own.held.iter().enumerate() {
             write.value(format!(":h{n}"), word.clone());
             ours.push_str(&format!(" OR #_ = :h{n}"));
         }
         write.require(|i| {
             let sold = if sells { format!(" OR #{i} = :s{i}") } else { String::new() };
-            format!("attribute_not_exists(#{i}) OR #{i} < :now{}{sold}", ours.replace("#_", &format!("#{i}")))
+            format!("{}{}{sold}", nobodys(i), ours.replace("#_", &format!("#{i}")))
         });
         Ok(self.write(event, block, write).await?.is_ok())
     }
 
-    /// Frees those of these seats that have one of these words; leaves all others as they are.
-    pub async fn release(&self, event: EventId, block: &Block, seats: &[(u8, Vec<String>)]) -> Result<(), StoreError> {
+    /// Frees those of these seats that have one of these words, for everybody or for a channel; leaves all others as they
+    /// are.
+    pub async fn release(
+        &self,
+        event: EventId,
+        block: &Block,
+        seats: &[(u8, Vec<String>)],
+        to: Option<Channel>,
+    ) -> Result<(), StoreError> {
         let mut rest = seats.to_vec();
         // Each round asks for what the row had in the round before; only a racing writer makes it lose one.
         for _ in 0..RELEASE_ROUNDS_MAX {
@@ -131,7 +148,13 @@ impl Seats {
                     write.value(format!(":w{index}_{n}"), word.clone());
                 }
             }
-            write.remove();
+            match to {
+                None => write.remove(),
+                Some(channel) => {
+                    write.value(":to", channel.set_aside());
+                    write.set(|_| ":to".to_owned());
+                }
+            }
             let counts: Vec<_> = rest.iter().map(|(index, words)| (*index, words.len())).collect();
             write.require(|i| {
                 let count = counts.iter().find(|(index, _)| *index == i).map_or(0, |(_, count)| *count);
@@ -167,12 +190,41 @@ impl Seats {
         Ok(indexes.iter().copied().filter(kept).collect())
     }
 
-    /// Gives seats that the house kept back to the sale.
-    pub async fn unblock(&self, event: EventId, block: &Block, indexes: &[u8]) -> Result<(), StoreError> {
+    /// Gives seats that the house kept back to the sale, or to those who wait.
+    pub async fn unblock(
+        &self,
+        event: EventId,
+        block: &Block,
+        indexes: &[u8],
+        to: Option<Channel>,
+    ) -> Result<(), StoreError> {
         use words::BlockReason::{House, Repair, View};
         let words: Vec<_> = [House, View, Repair].map(|reason| words::blocked(reason).to_owned()).into();
         let seats: Vec<_> = indexes.iter().map(|&index| (index, words.clone())).collect();
-        self.release(event, block, &seats).await
+        self.release(event, block, &seats, to).await
+    }
+
+    /// Whom seats of an event that come free are for: those who wait in its line, if anybody does.
+    pub async fn waiting(&self, event: EventId) -> Result<Option<Channel>, StoreError> {
+        #[derive(Deserialize)]
+        struct Waiting {}
+        let found: Option<Waiting> = self.0.get(line_key(event), LINE.to_owned()).await?;
+        Ok(found.map(|_| Channel::Line))
+    }
+
+    /// From now on seats that come free are set aside for those who wait.
+    pub async fn open_line(&self, event: EventId) -> Result<(), StoreError> {
+        let item = [("pk", text(line_key(event))), ("sk", text(LINE))].map(|(name, value)| (name.to_owned(), value));
+        let request = self.0.client.put_item().table_name(self.0.table()?).set_item(Some(item.into()));
+        request.send().await.map_err(failure)?;
+        Ok(())
+    }
+
+    /// From now on they are everybody's. What is set aside already has to be released after it.
+    pub async fn close_line(&self, event: EventId) -> Result<(), StoreError> {
+        let request = self.0.client.delete_item().table_name(self.0.table()?);
+        request.key("pk", text(line_key(event))).key("sk", text(LINE)).send().await.map_err(failure)?;
+        Ok(())
     }
 
     /// The words of a section: for each row that has any, its name, and index and word of each seat that is not free.
@@ -207,6 +259,12 @@ impl Seats {
     }
 }
 
+const LINE: &str = "line";
+
+fn line_key(event: EventId) -> String {
+    format!("line#{event}")
+}
+
 /// Rounds that a release tries while others write the same row.
 const RELEASE_ROUNDS_MAX: usize = 8;
 /// Operators DynamoDB takes in one expression.
@@ -229,6 +287,17 @@ impl RowWrite {
 
     fn value(&mut self, name: impl Into<String>, word: String) {
         self.values.push((name.into(), AttributeValue::S(word)));
+    }
+
+    /// The condition that a seat is nobody's: free, or with a hold that has lapsed, of the public or of a channel.
+    fn nobodys(&mut self, channel: Option<Channel>, now: Timestamp) -> impl Fn(u8) -> String + use<> {
+        self.value(":now", lapse_mark(now));
+        if let Some(channel) = channel {
+            self.value(":free", channel.set_aside());
+            self.value(":lapsed", channel.set_aside() + &lapse_mark(now));
+        }
+        let own = channel.map_or("", |_| " OR #_ BETWEEN :free AND :lapsed");
+        move |i| format!("attribute_not_exists(#_) OR #_ < :now{own}").replace("#_", &format!("#{i}"))
     }
 
     fn set(&mut self, value: impl Fn(u8) -> String) {

@@ -70,6 +70,14 @@ impl World<'_> {
         self.ended(dead.work, Ended::Replied(Err("it died".to_owned())));
     }
 
+    /// Everything that runs dies; people stay.
+    pub(super) fn kill_all(&mut self) {
+        let is_process = |actor: &&Actor| !matches!(actor.work, Work::Person);
+        let at_work: Vec<usize> =
+            self.actors.iter().filter(|(_, actor)| is_process(actor)).map(|(id, _)| *id).collect();
+        at_work.into_iter().for_each(|actor| self.kill(actor));
+    }
+
     /// A process for a function: one that waits, or a new one whose clock may be wrong.
     pub(super) fn process(&mut self, handler: &str) -> Process {
         let idle = self.warm.get_mut(handler).and_then(Vec::pop).filter(|_| self.explorer.is_none());
