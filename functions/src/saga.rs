@@ -249,8 +249,7 @@ async fn tidy(app: &App, order: &Order) -> Result<(), SagaError> {
     match order.state {
         OrderState::Expired | OrderState::Cancelled | OrderState::Lost => release(app, order).await,
         OrderState::Paid | OrderState::Refunding | OrderState::Refunded | OrderState::PartlyRefunded => {
-            let is_void = |ticket| matches!(ticket, Some(TicketState::Refunded | TicketState::ChargedBack));
-            release_where(app, order, |_, seat| is_void(seat.ticket)).await
+            release_where(app, order, |index, _| order.is_given_up(index)).await
         }
         _ => Ok(()),
     }

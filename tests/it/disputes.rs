@@ -1,6 +1,8 @@
 //! Disputes: the buyer's bank takes the money back, and weeks later says who keeps it.
 
 use domain::ledger::{Account, Cause};
+use domain::seating::Block;
+use platform::store::Own;
 use serde_json::{Value, json};
 use tests::{Audit, TestApp, User, id, seat};
 
@@ -194,6 +196,29 @@ async fn refunds_and_disputes_never_pay_twice() {
     let won = decide(&app, &buyer, &asked, true).await;
     // The money is here again, so the decision to give it back is carried out.
     assert_eq!((statuses(&won), &won["refunds"][0]["status"]), (vec!["refunded", "valid"], &json!("done")));
+    app.finish().await;
+}
+
+/// A settling that slept until its order was given back, and disputed, still writes that its seats are sold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settling_that_slept_leaves_no_seat_sold_that_was_given_back() {
+    let app = TestApp::start().await;
+    let (event, buyer) = (app.on_sale().await, app.buyer());
+    let order = app.buy(&buyer, &event, &row(3, 2)).await;
+    app.running.payments.stripe.set_broken(true);
+    app.give_back(&buyer, id(&order), None).await;
+    app.running.payments.stripe.set_broken(false);
+    dispute(&app, &buyer, &order).await;
+    let settle = app.app("settle");
+    let stored = settle.orders.get(buyer.id, id(&order).parse().expect("an id")).await.expect("the table answers");
+    let stored = stored.expect("it is there");
+    let own = Own { held: &stored.held_words(), channel: None };
+    let sold = [(0, stored.sold_word(0)), (1, stored.sold_word(1))];
+    let block = Block { section: "Stalls".into(), row: "3".into() };
+    let written = settle.seats.sell(stored.event, &block, &sold, &own, settle.now()).await;
+    assert!(written.expect("the table answers"), "they were free");
+    decide(&app, &buyer, &order, false).await;
+    assert_eq!(app.word(&event, "Stalls", "3", 0).await, None, "they are for others");
     app.finish().await;
 }
 

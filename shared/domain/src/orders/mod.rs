@@ -297,6 +297,19 @@ impl Order {
         self.refunds.iter().find(|refund| refund.id == id)
     }
 
+    /// Whether a seat's ticket is void for good, and nothing is left to be done that releases the seat: it is for others.
+    pub fn is_given_up(&self, index: SeatIndex) -> bool {
+        let is_under_way = |refund: &Refund| {
+            refund.sent.state == crate::refunds::RefundState::Requested && refund.tickets.contains(&index)
+        };
+        match self.ticket(index).map(|(_, _, ticket)| ticket) {
+            Some(TicketState::Refunded | TicketState::ChargedBack) => true,
+            // The decision stands, though its money gave way to a bank or could not be moved.
+            Some(TicketState::Refunding) => !self.refunds.iter().any(is_under_way),
+            _ => false,
+        }
+    }
+
     /// Those of these seats that are included tickets of a month of a subscription; none where no seat is one.
     pub fn included(&self, which: impl Fn(SeatIndex) -> bool) -> Option<MonthTickets> {
         let applied = self.applied.as_ref()?;
