@@ -249,7 +249,7 @@ fn matches(event: &Event, ask: &SearchIn) -> bool {
 }
 
 /// The months from one instant to another, as the index names them.
-fn months(from: Timestamp, to: Timestamp) -> Vec<String> {
+pub fn months(from: Timestamp, to: Timestamp) -> Vec<String> {
     let mut months = Vec::new();
     let mut day = from.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
     while months.len() < MONTHS_MAX && *day.strftime("%Y-%m").to_string() <= *month_of(to) {

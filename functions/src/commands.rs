@@ -36,15 +36,20 @@ pub enum Command {
 impl Command {
     /// The message of it, which carries the trace of the work at hand.
     pub fn message(&self, delay_seconds: u16) -> QueueMessage {
-        let traced = Traced { command: self, trace: telemetry::trace() };
-        QueueMessage { body: serde_json::to_string(&traced).expect("a command is plain JSON"), delay_seconds }
+        message_of(self, delay_seconds)
     }
 }
 
+/// The message of a queue's command, with the trace of the work at hand.
+pub fn message_of(command: &impl Serialize, delay_seconds: u16) -> QueueMessage {
+    let traced = Traced { command, trace: telemetry::trace() };
+    QueueMessage { body: serde_json::to_string(&traced).expect("a command is plain JSON"), delay_seconds }
+}
+
 #[derive(Serialize)]
-struct Traced<'a> {
+struct Traced<'a, C> {
     #[serde(flatten)]
-    command: &'a Command,
+    command: &'a C,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<String>,
 }

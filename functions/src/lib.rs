@@ -8,12 +8,17 @@ pub mod commands;
 mod facts;
 mod failure;
 mod marketing;
+mod messenger;
+pub mod notices;
+mod notify;
+mod offers;
 mod payment_webhook;
 mod provider;
 mod reconcile;
 mod refund;
 mod register;
 mod relay;
+mod remind;
 mod renew;
 mod republish;
 mod saga;
@@ -65,9 +70,13 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "payment-webhook", trigger: Trigger::Http(payment_webhook::routes) },
     Function { name: "admin", trigger: Trigger::Http(admin::routes) },
     Function { name: "marketing", trigger: Trigger::Http(marketing::routes) },
+    Function { name: "messenger", trigger: Trigger::Http(messenger::routes) },
     Function { name: "settle", trigger: Trigger::Queue(|app, body| Box::pin(settle::handle(app, body))) },
+    Function { name: "offers", trigger: Trigger::Queue(|app, body| Box::pin(offers::handle(app, body))) },
     Function { name: "relay", trigger: Trigger::Stream(|app, record| Box::pin(relay::handle(app, record))) },
     Function { name: "republish", trigger: Trigger::Queue(|app, body| Box::pin(republish::handle(app, body))) },
+    Function { name: "notify", trigger: Trigger::Queue(|app, body| Box::pin(notify::handle(app, body))) },
+    Function { name: "remind", trigger: Trigger::Schedule(|app| Box::pin(remind::handle(app))) },
     Function { name: "sweep", trigger: Trigger::Schedule(|app| Box::pin(sweep::handle(app))) },
     Function { name: "renew", trigger: Trigger::Schedule(|app| Box::pin(renew::handle(app))) },
     Function { name: "reconcile", trigger: Trigger::Schedule(|app| Box::pin(reconcile::handle(app))) },

@@ -1,4 +1,6 @@
-//! `register`: accounts, sign-in, refresh tokens, one's own profile, and the public keys.
+//! `register`: accounts, sign-in, refresh tokens, one's own profile and notices, and the public keys.
+
+mod notices;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -34,7 +36,8 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(sign_in, sign_out))
         .routes(routes!(refresh))
         .routes(routes!(me, change_me))
-        .routes(routes!(jwks));
+        .routes(routes!(jwks))
+        .merge(notices::routes());
     finish(app, router)
 }
 

@@ -1,4 +1,4 @@
-"""ministack, the payment provider's sandbox and the stack of template.yaml on them, started and stopped."""
+"""ministack, the sandboxes of the payment provider and the messenger, and the stack of template.yaml on them, started and stopped."""
 
 import io
 import json
@@ -62,9 +62,11 @@ class Cloud:
         """Not whole, it is ministack alone, and believes whoever calls it."""
         self.is_whole = is_whole
         self.artefact, self.tools = Path(artefact), Path(tools)
-        self.port, self.provider_port = free_port(), free_port()
+        self.port, self.provider_port, self.messenger_port = free_port(), free_port(), free_port()
         self.endpoint = f"http://localhost:{self.port}"
         self.provider = f"http://127.0.0.1:{self.provider_port}"
+        self.messenger = f"http://127.0.0.1:{self.messenger_port}"
+        self.bot_token = f"4711:{secrets.token_urlsafe(26)}"
         self.public_url = "https://tickets.example"
         self.keys = {
             name: f"{prefix}_{secrets.token_hex(24)}"
@@ -157,9 +159,11 @@ class Cloud:
             "--secret-key", self.keys["secret"], "--publishable-key", self.keys["publishable"],
             "--read-only-key", self.keys["read_only"], "--webhook-secret", self.keys["webhook"],
             "--webhook-url", webhook, "--events", ",".join(PROVIDER_EVENTS),
+            "--telegram", f"127.0.0.1:{self.messenger_port}", "--telegram-token", self.bot_token,
         ]
         process = self.run("sandbox", command, {"PATH": os.environ["PATH"]})
         self.wait("sandbox", process, self.provider)
+        self.wait("sandbox", process, self.messenger)
 
     def client(self, service, key="test", secret="test", token=None):
         """The account's owner, unless other credentials are given."""
@@ -193,6 +197,7 @@ class Cloud:
             "boxoffice/stripe-secret": self.keys["secret"],
             "boxoffice/stripe-read-only-secret": self.keys["read_only"],
             "boxoffice/stripe-webhook-secret": self.keys["webhook"],
+            "boxoffice/telegram-token": self.bot_token,
         }
         manager = self.client("secretsmanager")
         for name, value in values.items():
@@ -218,6 +223,8 @@ class Cloud:
             "StripeApiBase": self.provider,
             "StripePayUrl": f"{self.provider}/pay",
             "StripePublishableKey": self.keys["publishable"],
+            "TelegramApiBase": self.messenger,
+            "TelegramBot": "boxoffice_bot",
         }
         text = (ROOT / "template.yaml").read_text()
         self.template, self.left_out = system.adapted(system.transformed(text, BUCKET, KEY, parameters))

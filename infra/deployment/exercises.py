@@ -1,6 +1,7 @@
 """What each function does, one exercise a role: whoever takes a permission away must see one of these fail."""
 
 import itertools
+import secrets
 from datetime import datetime, timedelta
 
 from office import CONSENT, DAY_SECONDS, MONTH_SECONDS, plan_terms, promotion_terms, text_of
@@ -148,6 +149,35 @@ def marketing(scene):
     admin.ask("PUT", f"/marketing/users/{scene.buyer.id}/segments", {"segments": ["friends"]})
 
 
+def messenger(scene):
+    office, person = scene.office, scene.office.person("chatter")
+    manager = office.cloud.client("secretsmanager")
+    secret = manager.get_secret_value(SecretId="boxoffice/telegram-webhook-secret")["SecretString"]
+    chat, sender = {"id": secrets.randbits(40), "type": "private"}, {"id": 1, "is_bot": False, "first_name": "Chatter"}
+
+    def update(what):
+        headers = {"x-telegram-bot-api-secret-token": secret}
+        body = {"update_id": secrets.randbits(50)} | what
+        return office.ask("POST", "/messenger/telegram/webhook", body, headers=headers)
+
+    def says(text):
+        return update({"message": {"message_id": 1, "date": 1, "chat": chat, "from": sender, "text": text}})
+
+    link = person.ask("POST", "/messenger/links", {"messenger": "telegram"}, 201)
+    token = link["deep_link"].split("?start=")[1]
+    says(f"/start {token}")
+    message = {"message_id": 1, "date": 1, "chat": chat}
+    update({"callback_query": {"id": "1", "from": sender, "message": message, "data": f"link:{token}"}})
+    [own] = person.ask("GET", "/messenger/chats")["items"]
+    event, _ = scene.place()
+    alert = person.ask("POST", "/alerts", {"scope": {"event_id": event}, "when": "seats_back"}, 201)
+    person.ask("GET", "/alerts")
+    for command in ("/events", "/tickets", "/alerts"):
+        says(command)
+    person.ask("DELETE", f"/alerts/{alert['id']}", expect=204)
+    person.ask("DELETE", f"/messenger/chats/{own['id']}", expect=204)
+
+
 def subscribe(scene):
     office, person = scene.office, scene.office.person("subscriber")
     office.ask("GET", "/plans")
@@ -272,6 +302,7 @@ EXERCISES = {
     "PaymentWebhookRole": webhook,
     "AdminRole": admin,
     "MarketingRole": marketing,
+    "MessengerRole": messenger,
     "SettleRole": settle,
     "RelayRole": Scene.called_off,
     "SweepRole": sweep,

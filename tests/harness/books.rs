@@ -16,7 +16,7 @@ use sandbox::{Books, DisputeStatus, Status};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The tables of the template, by their settings in functions' environments.
-pub const TABLES: [&str; 7] = ["Accounts", "Catalog", "Seats", "Orders", "Ledger", "Subscriptions", "Desk"];
+pub const TABLES: [&str; 8] = ["Accounts", "Catalog", "Seats", "Orders", "Ledger", "Subscriptions", "Desk", "Notices"];
 
 /// An item as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;

@@ -8,12 +8,14 @@ mod charges;
 pub mod faults;
 pub mod house;
 pub mod http;
+pub mod messenger;
 pub mod program;
 
 pub use books::Audit;
 pub use faults::{Fault, Provider, Table};
 pub use house::{Hall, NOW, STARTS_AT, hall_scheme, seat};
 pub use http::{Api, Ask, Reply, User};
+pub use messenger::Notebook;
 
 use boxoffice::{Options, Runner, Running};
 use domain::access::Role;

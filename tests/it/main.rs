@@ -1,6 +1,7 @@
 //! Tests of the whole, through the doors that its users have: a module a capability, one binary.
 
 mod access;
+mod alerts;
 mod bad_input;
 mod cancellation;
 mod catalog;
@@ -11,7 +12,10 @@ mod fight;
 mod gateway;
 mod journal;
 mod logs;
+mod messenger;
 mod model;
+mod notices;
+mod offers;
 mod orders;
 mod payment;
 mod perks;
@@ -24,5 +28,6 @@ mod samples;
 mod seating;
 mod shedding;
 mod subscriptions;
+mod telegram;
 mod template;
 mod tickets;

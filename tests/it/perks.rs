@@ -43,7 +43,7 @@ async fn subscribed(app: &TestApp, plan: &Plan) -> User {
 }
 
 /// Somebody with these perks.
-async fn with(app: &TestApp, perks: Value) -> User {
+pub async fn with(app: &TestApp, perks: Value) -> User {
     subscribed(app, &plan(app, perks).await).await
 }
 

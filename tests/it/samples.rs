@@ -47,8 +47,10 @@ async fn each_function_takes_its_sample() {
     let terms = json!({ "name": { "ru": "Друг", "en": "Friend" }, "price": { "amount": 1000, "currency": "EUR" }, "billing": "monthly" });
     let plan = app.post(&app.admin, "/admin/plans", &terms).await.expect(201);
 
+    let user_id = user.id.to_string();
     let known = [
         ("ACCESS_TOKEN", token.as_str()),
+        ("USER_ID", &user_id),
         ("EVENT_ID", &event),
         ("ORDER_ID", id(&order)),
         ("PAYMENT_ID", &payment.id),
@@ -56,7 +58,7 @@ async fn each_function_takes_its_sample() {
     ];
     let mut taken = Vec::new();
     let replies = [("register", 201), ("catalog", 200), ("buy", 201), ("refund", 409), ("admin", 201)];
-    for (function, status) in replies.into_iter().chain([("subscribe", 201), ("marketing", 201)]) {
+    for (function, status) in replies.into_iter().chain([("subscribe", 201), ("marketing", 201), ("messenger", 201)]) {
         let (replied, body) = http(&app, function, &sample(function, &known)).await;
         assert_eq!(replied, status, "{function}: {body}");
         taken.push(function);
@@ -74,8 +76,11 @@ async fn each_function_takes_its_sample() {
 
     for (function, reply) in [
         ("settle", json!({ "batchItemFailures": [{ "itemIdentifier": "2e1424d4-f796-459a-8184-9c92662be6da" }] })),
+        ("offers", json!({ "batchItemFailures": [{ "itemIdentifier": "b1b7c1de-52f4-4c39-8d0e-0f6d3c1b9e43" }] })),
         ("relay", json!({ "batchItemFailures": [] })),
         ("republish", json!({ "batchItemFailures": [{ "itemIdentifier": "a0b7c1de-52f4-4c39-8d0e-0f6d3c1b9e42" }] })),
+        ("notify", json!({ "batchItemFailures": [{ "itemIdentifier": "a0b7c1de-52f4-4c39-8d0e-0f6d3c1b9e42" }] })),
+        ("remind", Value::Null),
         ("sweep", Value::Null),
         ("renew", Value::Null),
         ("reconcile", Value::Null),

@@ -448,6 +448,9 @@ fn the_guide_speaks_of_this_template() {
     }
     let told: Vec<_> = guide.split("enabled_events[]=").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
     assert_eq!(told, boxoffice::payments::EVENTS, "what the provider is asked to tell");
+    let updates = guide.split("allowed_updates='").nth(1).and_then(|rest| rest.split('\'').next());
+    assert_eq!(updates, Some(serde_json::json!(platform::messenger::telegram::UPDATES).to_string().as_str()));
+    assert!(guide.contains(boxoffice::telegram::WEBHOOK_PATH), "where Telegram sends them");
     let version = guide.split("api_version=").nth(1).and_then(|rest| rest.split(' ').next()).expect("it names one");
     assert!(read("shared/platform/src/payments/stripe.rs").contains(&format!("\"{version}\"")), "{version}");
     let resources = template["Resources"].as_object().expect("there are resources");

@@ -350,6 +350,9 @@ async fn save(app: &App, event: &Event, next: Event) -> Result<axum::Json<EventO
     Ok(axum::Json(EventOut::from(&next)))
 }
 
+/// Writes of an event that lose to others before a request is refused.
+const TELL_TRIES_MAX: usize = 4;
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct BlocksIn {
@@ -412,7 +415,8 @@ async fn block_seats(
 #[utoipa::path(
     delete, path = "/admin/events/{id}/blocks", tag = "admin", security(("bearer" = [])), request_body = UnblockIn,
     params(("id" = String, Path)),
-    responses((status = 204), (status = 404, description = "`not_found`"), (status = 422, description = "`invalid`"))
+    responses((status = 204), (status = 404, description = "`not_found`"), (status = 422, description = "`invalid`"),
+        (status = 503, description = "`busy`: send it again"))
 )]
 async fn unblock_seats(
     State(app): State<App>,
@@ -427,7 +431,15 @@ async fn unblock_seats(
             app.seats.unblock(id, &block, &indexes, to).await?;
         }
     }
-    Ok(StatusCode::NO_CONTENT)
+    for _ in 0..TELL_TRIES_MAX {
+        let event = find(&app, id).await?;
+        match save(&app, &event, event.seats_given_out()).await {
+            // Somebody else changes the event.
+            Err(problem) if problem.code == "changed_meanwhile" => {}
+            saved => return saved.map(|_| StatusCode::NO_CONTENT),
+        }
+    }
+    Err(Problem::busy("the event is changed too often"))
 }
 
 /// Seats by the item that locks them: the index in it, and which of the named seats it is.

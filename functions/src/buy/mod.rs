@@ -2,8 +2,10 @@
 
 mod payment;
 pub mod perks;
-mod place;
-mod tickets;
+pub mod place;
+pub mod tickets;
+
+pub use tickets::signed_code;
 
 use crate::views::{OrderOut, order_problem};
 use crate::{facts, saga};

@@ -123,7 +123,7 @@ async fn code(State(app): State<App>, buyer: Buyer, Path(id): Path<TicketId>) ->
 }
 
 /// A QR code as one path, a stroke for each run of dark modules: a tenth of the size of a square for each.
-fn picture(code: &QrCode) -> String {
+pub fn picture(code: &QrCode) -> String {
     let (width, colors) = (code.width(), code.to_colors());
     let side = width + 2 * QUIET_MODULES;
     let mut path = String::new();
@@ -142,7 +142,8 @@ fn picture(code: &QrCode) -> String {
     )
 }
 
-async fn signed_code(app: &App, order: &Order, id: TicketId) -> Result<String, Problem> {
+/// What the picture of a ticket's code says.
+pub async fn signed_code(app: &App, order: &Order, id: TicketId) -> Result<String, Problem> {
     let (_, seat, _) = order.ticket(id.index).ok_or_else(Problem::not_found)?;
     let iat = order.paid_at.map_or(0, jiff::Timestamp::as_second);
     let claims = TicketClaims { sub: id, event: order.event, buyer: order.buyer, seat: seat.name(), iat };

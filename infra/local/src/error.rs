@@ -28,7 +28,7 @@ pub enum Error {
     NoFunction(String),
     #[error("it is not quiet after {seconds} seconds: {busy}")]
     Unsettled { seconds: u64, busy: String },
-    #[error("the payment sandbox: {0}")]
+    #[error("a sandbox: {0}")]
     Sandbox(String),
     #[error("{0}")]
     Failed(String),

@@ -86,6 +86,7 @@ async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
     println!("Boxoffice  {}", running.url);
     println!("API        {}/docs", running.url);
     println!("Payments   {} (sandbox; no money moves)", running.payments.url);
+    println!("Chats      {}/chats (sandbox of the messenger; nobody is written to)", running.telegram.url);
     println!("Data       {kept}");
     if let Some(password) = &password {
         for (email, what) in demo::SHOWN {

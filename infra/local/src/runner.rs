@@ -14,6 +14,7 @@ use crate::schedules::Schedule;
 use crate::secrets::LocalSecrets;
 use crate::storage::Storage;
 use crate::streams::StreamReader;
+use crate::telegram::{self, Telegram};
 use crate::template::{System, TEMPLATE, Trigger};
 use crate::topic::LocalBus;
 use crate::{client, pages, tables};
@@ -110,6 +111,8 @@ pub struct Running {
     pub secrets: LocalSecrets,
     /// The payment provider's sandbox: where it answers, and its books.
     pub payments: Payments,
+    /// The messenger's sandbox: where it answers, and its chats.
+    pub telegram: Telegram,
     pub meter: Option<Arc<Meter>>,
     host: Arc<Host>,
     front: Arc<Front>,
@@ -129,7 +132,9 @@ pub struct Running {
 /// What is kept, opened.
 struct Kept {
     lock: Option<File>,
+    /// The books of the payment provider, and the chats of the messenger.
     sandbox: Option<PathBuf>,
+    chats: Option<PathBuf>,
     secrets: LocalSecrets,
     journal: Arc<Journal>,
     storage: Storage,
@@ -146,7 +151,7 @@ impl Runner {
         let listener = listener.map_err(|error| Error::Listen { address: listen, cause: error.to_string() })?;
         let address = listener.local_addr().map_err(|error| Error::Failed(error.to_string()))?;
         let url = format!("http://{address}");
-        let Kept { lock, sandbox, secrets, journal, storage } = open(&data, options.dynamodb.as_deref())?;
+        let Kept { lock, sandbox, chats, secrets, journal, storage } = open(&data, options.dynamodb.as_deref())?;
         let (written, writes) = watch::channel(());
         let meter = meter.then(|| Arc::new(Meter::default()));
         let wire = wires.dynamodb.map_or_else(client::wire, |wrap| wrap(client::wire()));
@@ -163,13 +168,16 @@ impl Runner {
             database: sandbox,
             clock: clock.clone(),
         })?;
-        let (parameters, secret_values) = parameters(&url, &payments.url, &secrets);
+        let telegram = Telegram::start(secrets.telegram_token.clone(), chats, clock.clone())?;
+        let (parameters, secret_values) = parameters(&url, &payments.url, &telegram.url, &secrets);
         let mut system = System::parse(&template, &parameters)?;
         let fresh = tables::create(&dynamodb, &system.tables).await?;
         let queues = Arc::new(Queues::open(&system.queues, journal.clone(), clock.clone())?);
         let bus = Bus::InProcess(Arc::new(LocalBus::new(&mut system, queues.clone())));
         let transport = Arc::new(Breaker::new(transport, rng.clone()));
-        let clients = Clients { dynamodb, bus, secrets: Secrets::fixed(secret_values), transport };
+        let secret_values = Secrets::fixed(secret_values);
+        telegram.set_webhook(address.port(), secret_values.clone()).await?;
+        let clients = Clients { dynamodb, bus, secrets: secret_values, transport };
         let host = Arc::new(Host::new(&system, code, &clients, &clock, &rng)?);
         let app = App::new(Config::default(), clients, clock.clone(), rng);
         let policy = pages::policy(&payments.url);
@@ -182,6 +190,7 @@ impl Runner {
             fresh,
             secrets,
             payments,
+            telegram,
             meter,
             host,
             front,
@@ -206,6 +215,7 @@ fn open(data: &Data, dynamodb: Option<&str>) -> Result<Kept, Error> {
         Data::Memory => Ok(Kept {
             lock: None,
             sandbox: None,
+            chats: None,
             secrets: LocalSecrets::generate(),
             journal: Arc::new(Journal::none()),
             storage: match dynamodb {
@@ -218,6 +228,7 @@ fn open(data: &Data, dynamodb: Option<&str>) -> Result<Kept, Error> {
             Ok(Kept {
                 lock: Some(lock(path)?),
                 sandbox: Some(path.join("sandbox.sqlite")),
+                chats: Some(path.join("telegram.sqlite")),
                 secrets: LocalSecrets::open(&LocalSecrets::path(path))?,
                 journal: Arc::new(Journal::open(&path.join("queues.sqlite"))?),
                 storage: Storage::Embedded(Arc::new(Engine::start(Place::File(&path.join("tables.sqlite")))?)),
@@ -249,14 +260,17 @@ fn lock(directory: &Path) -> Result<File, Error> {
 /// Values of the template's parameters, and values of the secrets that some of them name.
 pub type Parameters = (BTreeMap<String, String>, BTreeMap<String, String>);
 
-/// What the template is given for a box office at `url` whose payment provider is at `stripe`.
-pub fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters {
+/// What the template is given for a box office at `url` whose payment provider is at `stripe`, and its messenger at
+/// `telegram`.
+pub fn parameters(url: &str, stripe: &str, telegram: &str, secrets: &LocalSecrets) -> Parameters {
     let mut values = BTreeMap::from([
         ("Stage".to_owned(), "dev".to_owned()),
         ("PublicUrl".to_owned(), url.to_owned()),
         ("StripeApiBase".to_owned(), stripe.to_owned()),
         ("StripePayUrl".to_owned(), format!("{stripe}/pay")),
         ("StripePublishableKey".to_owned(), secrets.stripe_publishable_key.clone()),
+        ("TelegramApiBase".to_owned(), telegram.to_owned()),
+        ("TelegramBot".to_owned(), telegram::BOT.to_owned()),
     ]);
     let mut named = BTreeMap::new();
     for (parameter, secret) in [
@@ -267,6 +281,8 @@ pub fn parameters(url: &str, stripe: &str, secrets: &LocalSecrets) -> Parameters
         ("StripeSecret", &secrets.stripe_secret),
         ("StripeReadOnlySecret", &secrets.stripe_read_only_key),
         ("StripeWebhookSecret", &secrets.stripe_webhook_secret),
+        ("TelegramTokenSecret", &secrets.telegram_token),
+        ("TelegramWebhookSecret", &secrets.telegram_webhook_secret),
     ] {
         values.insert(parameter.to_owned(), parameter.to_owned());
         named.insert(parameter.to_owned(), secret.clone());
@@ -340,7 +356,7 @@ impl Running {
     }
 
     /// Waits until no request runs, every stream is read to its end, no queue holds a message that could be delivered
-    /// now, and the payment sandbox has no webhook to deliver. Messages that wait for their time, or in a paused queue, do not count.
+    /// now, and no sandbox has a webhook to deliver. Messages that wait for their time, or in a paused queue, do not count.
     pub async fn settled(&self) -> Result<(), Error> {
         let started = Instant::now();
         let mut last = None;
@@ -381,6 +397,10 @@ impl Running {
         if webhooks > 0 {
             return Ok(Some(format!("{webhooks} webhooks of the payment sandbox are not delivered")));
         }
+        let updates = self.telegram.bot.updates_pending();
+        if updates > 0 {
+            return Ok(Some(format!("{updates} updates of the messenger's sandbox are not delivered")));
+        }
         for (table, position) in &self.streams {
             if self.storage.stream_end(table).await? > position.load(Ordering::Acquire) {
                 return Ok(Some(format!("the stream of {table} is not read to its end")));
@@ -399,6 +419,7 @@ impl Running {
         self.clock.advance(seconds);
         self.queues.look();
         self.payments.stripe.wake();
+        self.telegram.bot.wake();
     }
 
     /// The bodies of a dead-letter queue's messages.

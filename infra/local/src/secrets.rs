@@ -12,8 +12,13 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Defaults of the template's parameters that name the secrets of [`LocalSecrets::deployed`].
-const DEPLOYED: [&str; 4] =
-    ["boxoffice/token-signing-key", "boxoffice/ticket-signing-key", "boxoffice/public-keys", "boxoffice/order-id-key"];
+const DEPLOYED: [&str; 5] = [
+    "boxoffice/token-signing-key",
+    "boxoffice/ticket-signing-key",
+    "boxoffice/public-keys",
+    "boxoffice/order-id-key",
+    "boxoffice/telegram-webhook-secret",
+];
 
 /// The values behind the template's parameters that name secrets, and the one key that is none.
 #[derive(Clone, Serialize, Deserialize)]
@@ -33,6 +38,12 @@ pub struct LocalSecrets {
     /// May read at the payment provider, and nothing more. Secrets of an older version have none yet.
     #[serde(default = "read_only_key")]
     pub stripe_read_only_key: String,
+    /// The bot's, whose sandbox knows no other. Secrets of an older version have none yet.
+    #[serde(default = "telegram_token")]
+    pub telegram_token: String,
+    /// What the messenger's webhook is known by. Secrets of an older version have none yet.
+    #[serde(default = "telegram_webhook_secret")]
+    pub telegram_webhook_secret: String,
     /// Of the demo accounts, where there is a demo.
     pub demo_password: String,
     /// What opens the operator's door. Secrets of an older version have none yet.
@@ -59,6 +70,8 @@ impl LocalSecrets {
             stripe_publishable_key: format!("pk_test_{}", hexadecimal(rng.bytes::<24>())),
             stripe_webhook_secret: format!("whsec_{}", hexadecimal(rng.bytes::<24>())),
             stripe_read_only_key: drawn_read_only_key(rng),
+            telegram_token: drawn_telegram_token(rng),
+            telegram_webhook_secret: hexadecimal(rng.bytes::<32>()),
             demo_password: URL_SAFE_NO_PAD.encode(rng.bytes::<18>()),
             operator_token: hexadecimal(rng.bytes::<32>()),
         }
@@ -77,9 +90,16 @@ impl LocalSecrets {
     }
 
     /// Those that a deployment makes itself, by the names that the template's parameters have for them unless they are given
-    /// others. The payment provider's come from the provider.
+    /// others. The payment provider's and the bot's token come from
+    /// those who give them.
     pub fn deployed(&self) -> serde_json::Value {
-        let secrets = [&self.token_signing_key, &self.ticket_signing_key, &self.public_keys, &self.order_id_key];
+        let secrets = [
+            &self.token_signing_key,
+            &self.ticket_signing_key,
+            &self.public_keys,
+            &self.order_id_key,
+            &self.telegram_webhook_secret,
+        ];
         DEPLOYED.into_iter().zip(secrets).map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
@@ -92,7 +112,12 @@ impl LocalSecrets {
                 file.read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
                 let secrets: Self = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
                 // Made just now, since the file is of an older version.
-                let made = [&secrets.stripe_read_only_key, &secrets.operator_token];
+                let made = [
+                    &secrets.stripe_read_only_key,
+                    &secrets.telegram_token,
+                    &secrets.telegram_webhook_secret,
+                    &secrets.operator_token,
+                ];
                 if made.into_iter().any(|secret| !text.contains(secret)) {
                     secrets.write(path).map_err(|error| failed(error.to_string()))?;
                 }
@@ -140,6 +165,19 @@ fn operator_token() -> String {
     hexadecimal(Rng::System.bytes::<32>())
 }
 
+fn telegram_token() -> String {
+    drawn_telegram_token(&Rng::System)
+}
+
+fn telegram_webhook_secret() -> String {
+    hexadecimal(Rng::System.bytes::<32>())
+}
+
+/// The bot's number, a colon and its key, as Telegram gives them out.
+fn drawn_telegram_token(rng: &Rng) -> String {
+    format!("4711:{}", URL_SAFE_NO_PAD.encode(rng.bytes::<26>()))
+}
+
 fn drawn_read_only_key(rng: &Rng) -> String {
     format!("rk_test_{}", hexadecimal(rng.bytes::<24>()))
 }
@@ -159,7 +197,7 @@ mod tests {
         let path = directory.join("secrets.json");
         let old = LocalSecrets::generate();
         let mut json = serde_json::to_value(&old).expect("it is JSON");
-        for name in ["stripe_read_only_key", "operator_token"] {
+        for name in ["stripe_read_only_key", "operator_token", "telegram_token", "telegram_webhook_secret"] {
             json.as_object_mut().expect("an object").remove(name);
         }
         std::fs::write(&path, json.to_string()).expect("there is room");
@@ -167,6 +205,8 @@ mod tests {
         let second = LocalSecrets::open(&path).expect("it was kept");
         assert_eq!(first.stripe_read_only_key, second.stripe_read_only_key);
         assert_eq!(first.operator_token, second.operator_token);
+        assert_eq!(first.telegram_token, second.telegram_token);
+        assert_eq!(first.telegram_webhook_secret, second.telegram_webhook_secret);
         assert_eq!(second.stripe_secret, old.stripe_secret, "the others stay");
         std::fs::remove_dir_all(directory).expect("it is ours");
     }

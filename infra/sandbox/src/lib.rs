@@ -1,4 +1,5 @@
-//! The payment provider's sandbox: the part of Stripe's wire protocol that Boxoffice uses, served on loopback.
+//! The payment provider's sandbox: the part of Stripe's wire protocol that Boxoffice uses, served on loopback. And the
+//! messenger's ([`telegram`]).
 //!
 //! Stripe's official clients, unmodified, drive every call and verify the webhooks (`tests/clients`). Nothing here
 //! knows about Boxoffice, and Boxoffice does not know that it talks to a sandbox.
@@ -15,6 +16,7 @@
 //! | `webhooks` | delivery, and the loop that runs timers |
 //! | `books` | what the provider knows of money, for tests |
 //! | `pages` | pages for a person who plays the buyer |
+//! | [`telegram`] | the messenger's sandbox: a server, a state and a database of its own |
 //!
 //! Invariant: a call changes the state under one lock and never waits inside it; what was answered is on disk first,
 //! where there is a database.
@@ -39,6 +41,7 @@ mod setups;
 mod state;
 mod store;
 mod table;
+pub mod telegram;
 mod webhooks;
 
 use std::fmt;
@@ -47,6 +50,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -178,6 +182,34 @@ impl From<serde_json::Error> for Error {
     }
 }
 
+/// Serves until `shutdown` ends, while `beside` runs.
+async fn serve_beside(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    beside: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Answers are small: waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+    });
+    let stop = Arc::new(Notify::new());
+    let stopped = Arc::clone(&stop);
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        stopped.notify_one();
+    });
+    let grace = async {
+        stop.notified().await;
+        tokio::time::sleep(Duration::from_secs(GRACE_SECONDS)).await;
+    };
+    tokio::select! {
+        ended = server => ended,
+        () = beside => Ok(()),
+        () = grace => Ok(()),
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     wake: Notify,
@@ -206,28 +238,8 @@ impl Stripe {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        use axum::serve::ListenerExt;
-
         self.state().base_url = format!("http://{}", listener.local_addr()?);
-        let listener = listener.tap_io(|stream| {
-            // Answers are small: waiting to fill a packet would only delay them.
-            let _ = stream.set_nodelay(true);
-        });
-        let stop = Arc::new(Notify::new());
-        let stopped = Arc::clone(&stop);
-        let server = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
-            shutdown.await;
-            stopped.notify_one();
-        });
-        let grace = async {
-            stop.notified().await;
-            tokio::time::sleep(Duration::from_secs(GRACE_SECONDS)).await;
-        };
-        let ended = tokio::select! {
-            ended = server => ended,
-            () = webhooks::run(self.clone()) => Ok(()),
-            () = grace => Ok(()),
-        };
+        let ended = serve_beside(listener, self.router(), shutdown, webhooks::run(self.clone())).await;
         self.state().flush().map_err(std::io::Error::other)?;
         ended
     }

@@ -19,7 +19,8 @@ const PAY: &str = include_str!("pages/pay.html");
 const SAVED: &str = include_str!("pages/saved.html");
 const AUTHENTICATE: &str = include_str!("pages/authenticate.html");
 const NOTICE: &str = include_str!("pages/notice.html");
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                      img-src 'self'; base-uri 'none'";
 
 /// What the address of a page carries.
 #[derive(Deserialize)]
@@ -228,7 +229,7 @@ fn not_found() -> Response {
     )
 }
 
-fn page(status: StatusCode, html: &str) -> Response {
+pub(crate) fn page(status: StatusCode, html: &str) -> Response {
     const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
     const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
     let headers = [
@@ -240,7 +241,7 @@ fn page(status: StatusCode, html: &str) -> Response {
 }
 
 /// Puts escaped values in the place of `{{name}}`.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -269,7 +270,7 @@ fn row(cells: &[&str]) -> String {
     format!("<tr>{cells}</tr>\n")
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

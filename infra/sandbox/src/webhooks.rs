@@ -65,14 +65,7 @@ pub struct Webhook {
 
 /// Sends webhooks and runs timers, until it is dropped.
 pub(crate) async fn run(stripe: Stripe) {
-    // The client needs a TLS provider even for the plain HTTP that it speaks; another may be installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(TIMEOUT_SECONDS))
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .expect("the client's settings are valid");
+    let client = client();
     let mut under_way = JoinSet::new();
     loop {
         let idle_ms = {
@@ -99,6 +92,18 @@ pub(crate) async fn run(stripe: Stripe) {
             () = tokio::time::sleep(idle) => {}
         }
     }
+}
+
+/// What webhooks are sent with.
+pub(crate) fn client() -> reqwest::Client {
+    // The client needs a TLS provider even for the plain HTTP that it speaks; another may be installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(TIMEOUT_SECONDS))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .expect("the client's settings are valid")
 }
 
 /// Sends one webhook once, and notes what became of it.

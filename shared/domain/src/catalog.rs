@@ -248,6 +248,11 @@ impl Event {
         Ok(next)
     }
 
+    /// The same with word that seats which the house kept are on sale: those who wait for them hear of it.
+    pub fn seats_given_out(&self) -> Self {
+        self.next(self.status).with_effect(What::SeatsFreed { event: self.id })
+    }
+
     fn next(&self, status: EventStatus) -> Self {
         Self { status, v: self.v + 1, effects: Vec::new(), ..self.clone() }
     }

@@ -75,11 +75,15 @@ ids! {
     PerformerId = "prf_";
     OrderId = "ord_";
     RefundId = "rfd_";
+    /// Something that a person is told.
+    NoticeId = "ntc_";
     /// What subscriptions are sold as; a change of a plan is a new version under the same id.
     PlanId = "pln_";
     SubscriptionId = "sub_";
     /// A code or an automatic offer on plans.
     PromotionId = "prm_";
+    /// Something that somebody wants to be told of.
+    AlertId = "alr_";
 }
 
 /// The index of a seat in its order, and so of its ticket.

@@ -1,6 +1,7 @@
 //! The rules of a box office. No I/O, no async, no AWS, no HTTP; `now` is always an argument.
 
 pub mod access;
+pub mod alerts;
 pub mod catalog;
 pub mod chats;
 pub mod disputes;
@@ -9,6 +10,7 @@ pub mod ids;
 pub mod layout;
 pub mod ledger;
 pub mod money;
+pub mod notices;
 pub mod orders;
 pub mod payments;
 pub mod reconcile;

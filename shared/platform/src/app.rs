@@ -5,11 +5,13 @@ use crate::aws;
 use crate::bus::Bus;
 use crate::cache::Cache;
 use crate::config::{Config, Missing};
-use crate::messenger::Messenger;
+use crate::messenger::{Messenger, Telegram};
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
-use crate::store::{Accounts, Catalog, Chats, Db, Desk, Ledger, Offers, Orders, Seats, Subscriptions};
+use crate::store::{
+    Accounts, Alerts, Catalog, Chats, Db, Desk, Ledger, Links, Notices, Offers, Orders, Seats, Subscriptions,
+};
 use crate::transport::{Breaker, Internet, Transport};
 use domain::catalog::Event;
 use domain::ids::{self, EventId, LayoutId};
@@ -43,6 +45,9 @@ pub struct App {
     pub offers: Offers,
     pub desk: Desk,
     pub chats: Chats,
+    pub notices: Notices,
+    pub links: Links,
+    pub alerts: Alerts,
     pub gateway: Arc<dyn PaymentGateway>,
     /// Those that are built in.
     pub messengers: Vec<Arc<dyn Messenger>>,
@@ -84,6 +89,9 @@ impl App {
             offers: Offers(db("SUBSCRIPTIONS_TABLE")),
             desk: Desk(db("DESK_TABLE")),
             chats: Chats(db("NOTICES_TABLE")),
+            notices: Notices(db("NOTICES_TABLE")),
+            links: Links(db("NOTICES_TABLE")),
+            alerts: Alerts(db("NOTICES_TABLE")),
             caches: Arc::new(Caches {
                 events: Cache::new(EVENT_AGE, 1000),
                 months: Cache::new(EVENT_AGE, 50),
@@ -92,7 +100,7 @@ impl App {
                 plans: Cache::new(PLANS_AGE, 1),
             }),
             gateway: Arc::new(Stripe::new(&config, clients.secrets.clone(), clients.transport.clone())),
-            messengers: Vec::new(),
+            messengers: vec![Arc::new(Telegram::new(&config, clients.secrets.clone(), clients.transport.clone()))],
             keys: KeyCache::default(),
             deadline: None,
             config,

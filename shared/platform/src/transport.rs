@@ -16,6 +16,11 @@ use std::time::Duration;
 #[error("no answer: {0}")]
 pub struct NoAnswer(pub String);
 
+/// Among a request's extensions: that too much is asked (429) is said of whom this request is for, and not of the host,
+/// which goes on with all others.
+#[derive(Clone, Copy, Debug)]
+pub struct PerTarget;
+
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, NoAnswer>> + Send + 'a>>;
 
 /// Carries a request out and its answer back.

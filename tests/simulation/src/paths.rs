@@ -20,6 +20,8 @@ pub struct Path {
     /// Who subscribes, and the days that pass for them.
     subscriber: Option<(Subscriber, &'static [i64])>,
     is_called_off: bool,
+    /// Whether people are told of it: the calls of that are the same on every way, and stand in some.
+    is_told: bool,
     /// How issuers decide disputes.
     won: bool,
     /// By how many seconds the clock is wrong of the `buy` that meets whoever comes back late.
@@ -27,12 +29,13 @@ pub struct Path {
 }
 
 const fn path(name: &'static str, errands: fn() -> Vec<Errand>) -> Path {
-    Path { name, errands, later: Vec::new, subscriber: None, is_called_off: false, won: false, late_skew_seconds: 0 }
+    let (later, subscriber, late_skew_seconds): (fn() -> _, _, _) = (Vec::new, None, 0);
+    Path { name, errands, later, subscriber, is_called_off: false, is_told: false, won: false, late_skew_seconds }
 }
 
 /// The ways that an order goes when nothing fails.
 pub const PATHS: &[Path] = &[
-    Path { is_called_off: true, ..path("event called off", || vec![errand(pays(Back::Keep))]) },
+    Path { is_called_off: true, is_told: true, ..path("event called off", || vec![errand(pays(Back::Keep))]) },
     Path { is_called_off: true, ..path("late payment, event called off", || late(SLOW_CARD)) },
     Path { later: others, ..path("late payment, seat gone", || late(SLOW_CARD)) },
     Path { later: others, ..path("late capture, seat gone", || late(SLOW_CAPTURE)) },
@@ -41,7 +44,7 @@ pub const PATHS: &[Path] = &[
     path("dispute lost", || vec![errand(pays_with(DISPUTED_CARD, Back::Keep))]),
     Path { won: true, ..path("dispute won", || vec![errand(pays_with(DISPUTED_CARD, Back::Keep))]) },
     Path { won: true, ..path("dispute against a refund", || vec![errand(pays_with(DISPUTED_CARD, Back::One))]) },
-    path("refund", || vec![errand(pays(Back::All))]),
+    Path { is_told: true, ..path("refund", || vec![errand(pays(Back::All))]) },
     path("refund fails", || vec![errand(pays_with("pm_card_refundFail", Back::All))]),
     path("late payment", || late(SLOW_CARD)),
     path("enter", || vec![errand(pays(Back::Enter))]),
@@ -111,10 +114,10 @@ pub fn crash_points(
 ) {
     let (errands, later) = ((path.errands)(), (path.later)());
     let run = |plan| {
-        let Path { ref subscriber, is_called_off, won, late_skew_seconds, .. } = *path;
+        let Path { ref subscriber, is_called_off, is_told, won, late_skew_seconds, .. } = *path;
         let (errands, later, subscriber) =
             (&errands, &later, subscriber.as_ref().map(|(subscriber, days)| (subscriber, *days)));
-        let cast = Cast::These { errands, later, subscriber, is_called_off, won, late_skew_seconds };
+        let cast = Cast::These { errands, later, subscriber, is_called_off, is_told, won, late_skew_seconds };
         ground.run(cast, 1, Choices::scripted(Vec::new()), plan, mutant)
     };
     let calm = run(Plan::Calm);

@@ -73,6 +73,8 @@ pub enum Cast<'a> {
         /// Who subscribes, and the days that pass for them at the end.
         subscriber: Option<(&'a Subscriber, &'static [i64])>,
         is_called_off: bool,
+        /// Whether people are told of what happens.
+        is_told: bool,
         /// How issuers decide disputes.
         won: bool,
         /// By how many seconds the clock is wrong of the `buy` that meets whoever comes back late.
@@ -84,8 +86,12 @@ impl Ground {
     /// Makes the tables and an event, through the administrator's door.
     pub fn prepare() -> Self {
         let secrets = LocalSecrets::drawn_from(&Rng::seeded(0));
-        let (parameters, secret_values) =
-            boxoffice::runner::parameters("http://boxoffice.test", "http://stripe.test", &secrets);
+        let (parameters, secret_values) = boxoffice::runner::parameters(
+            "http://boxoffice.test",
+            "http://stripe.test",
+            "http://telegram.test",
+            &secrets,
+        );
         let system = System::parse(TEMPLATE, &parameters).expect("the template is right");
         let keys = Keys {
             secret: secrets.stripe_secret.clone(),
@@ -139,6 +145,7 @@ impl Ground {
             let mut world = self.world(1, Choices::scripted(Vec::new()), Plan::Calm, mutant);
             let diary = Diary::default();
             world.queues.held_back = Some(race.held_back());
+            world.is_told = false;
             world.gate.listen();
             self.admit(&mut world, &diary, first.to_vec());
             go_on(&mut world).await;
@@ -211,9 +218,12 @@ impl Ground {
         let (first, later, subscribers, is_called_off) = match cast {
             Cast::Anybody => {
                 let (errands, subscribers) = (errands(&mut world.choices), subscribers(&mut world.choices));
+                // What people are told takes as many calls as what they do.
+                world.is_told = world.choices.once_in(4);
                 (errands, Vec::new(), subscribers, world.choices.once_in(8))
             }
-            Cast::These { errands, later, subscriber, is_called_off, won, late_skew_seconds } => {
+            Cast::These { errands, later, subscriber, is_called_off, is_told, won, late_skew_seconds } => {
+                world.is_told = is_told;
                 (world.verdict, world.late_skew_seconds) = (Some(won), late_skew_seconds);
                 days_to_pass = subscriber.map_or(DAYS_TO_PASS, |(_, days)| days);
                 let subscribers = subscriber.map(|(subscriber, _)| subscriber.clone());

@@ -5,6 +5,7 @@ mod disputes;
 mod driver;
 mod harness;
 mod subscriptions;
+mod telegram;
 
 use std::time::Duration;
 

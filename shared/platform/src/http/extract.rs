@@ -42,7 +42,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-fn body_problem(rejection: BytesRejection) -> Problem {
+/// Why a body was not read, for handlers that take its bytes.
+pub fn body_problem(rejection: BytesRejection) -> Problem {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let detail = format!("A body may have {} bytes at most.", super::BODY_BYTES_MAX);

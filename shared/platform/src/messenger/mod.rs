@@ -1,5 +1,9 @@
 //! Writing to people in a messenger: the one trait that a messenger implements, and the messengers.
 
+pub mod telegram;
+
+pub use telegram::Telegram;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;

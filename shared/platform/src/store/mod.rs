@@ -1,22 +1,28 @@
 //! The tables, a file a capability: keys, item shapes and conditions are nowhere else.
 
 mod accounts;
+mod alerts;
 mod audience;
 mod catalog;
 mod chats;
 mod desk;
 mod due;
 mod ledger;
+mod links;
+mod notices;
 mod orders;
 mod promotions;
 mod seats;
 mod subscriptions;
 
 pub use accounts::{Account, Accounts, Session, email_key};
+pub use alerts::{Alerts, Walks};
 pub use catalog::{Catalog, MONTH_EVENTS_MAX, Made, event_cursor, month_of};
 pub use chats::Chats;
 pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
+pub use links::{Link, Links};
+pub use notices::{Claim, Ended, Message, Notices, Pace, notice_cursor};
 pub use orders::Orders;
 pub use promotions::{LISTED_MAX, Offers, UsedBy};
 pub use seats::{Locked, Own, Seats};

@@ -1,6 +1,6 @@
 //! A host that fails is left alone for a moment, so that nobody waits for what will not come, and it can recover.
 
-use super::{Answer, NoAnswer, Transport};
+use super::{Answer, NoAnswer, PerTarget, Transport};
 use crate::Rng;
 use axum::http::uri::Authority;
 use axum::http::{Request, Response, StatusCode, Uri, header};
@@ -121,9 +121,10 @@ impl Transport for Breaker {
         Box::pin(async move {
             let Some(host) = request.uri().authority().cloned() else { return self.inner.send(request, limit).await };
             self.admit(&host)?;
+            let is_per_target = request.extensions().get::<PerTarget>().is_some();
             let mut call = Call { breaker: self, host, started: Instant::now(), end: None };
             let answer = self.inner.send(request, limit).await;
-            call.end = Some(end_of(&answer, call.started.elapsed()));
+            call.end = Some(end_of(&answer, call.started.elapsed(), is_per_target));
             answer
         })
     }
@@ -151,10 +152,13 @@ impl Drop for Call<'_> {
     }
 }
 
-fn end_of(answer: &Result<Response<Bytes>, NoAnswer>, took: Duration) -> End {
+fn end_of(answer: &Result<Response<Bytes>, NoAnswer>, took: Duration, is_per_target: bool) -> End {
     let Ok(answer) = answer else { return End::Failed };
     let (status, headers) = (answer.status(), answer.headers());
-    let is_too_much = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let is_too_much = match status {
+        StatusCode::TOO_MANY_REQUESTS => !is_per_target,
+        status => status == StatusCode::SERVICE_UNAVAILABLE,
+    };
     let asked = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if let Some(seconds) = asked.filter(|_| is_too_much) {
         return End::Asked(Duration::from_secs(seconds.min(ASKED_REST_SECONDS_MAX)));

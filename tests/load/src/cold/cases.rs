@@ -36,7 +36,7 @@ macro_rules! case {
 /// half years are read through.
 pub const AT_NIGHT: &str = "reconcile";
 
-pub const CASES: [Case; 14] = [
+pub const CASES: [Case; 15] = [
     // Signing up hashes a password, which takes 19 MiB and its time on purpose.
     case!("register", "GET /me", Answer::Status(200)),
     case!("catalog", "GET /events", Answer::Status(200)),
@@ -46,6 +46,7 @@ pub const CASES: [Case; 14] = [
     case!("payment-webhook", "POST /payments/webhook/stripe", Answer::Status(204)),
     case!("admin", "POST /admin/venues", Answer::Status(201)),
     case!("marketing", "POST /marketing/promotions", Answer::Status(201)),
+    case!("messenger", "POST /alerts", Answer::Status(201)),
     case!("settle", "a payment to capture", Answer::Batch),
     case!("relay", "3 records, one effect", Answer::Batch),
     case!("republish", "one effect", Answer::Batch),
@@ -81,8 +82,8 @@ impl Case {
                 event["body"].take();
             }
             "buy" => event["body"] = json!(found.order_body(number)),
-            // One has one subscription: the same request again is told how to pay it.
-            "subscribe" => event["headers"]["idempotency-key"] = json!("cold start"),
+            // One has one subscription, and few alerts: the same request again is answered as before.
+            "subscribe" | "messenger" => event["headers"]["idempotency-key"] = json!("cold start"),
             "payment-webhook" => {
                 let now = platform::Clock::default().now().as_second();
                 let body = event["body"].as_str().unwrap_or_default();

@@ -19,6 +19,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Stream records that one invocation is given.
 const BATCH_RECORDS_MAX: usize = 10;
 
+/// The queues of what people are told and offered.
+const TELLING: [&str; 2] = ["Deliveries", "Offers"];
+
 impl World<'_> {
     /// Starts the function that answers a person.
     pub(super) fn answer(&mut self, call: u64, is_lost: bool) {
@@ -213,7 +216,8 @@ impl World<'_> {
                     self.published.extend(body["id"].as_str().map(str::to_owned));
                     for subscription in &self.ground.system.subscriptions {
                         let is_for = boxoffice::template::topic_arn(&subscription.topic) == arn;
-                        if is_for && boxoffice::topic::accepts(subscription, &message.kind) {
+                        let is_left = !self.is_told && TELLING.contains(&subscription.queue.as_str());
+                        if is_for && !is_left && boxoffice::topic::accepts(subscription, &message.kind) {
                             let queue = self.queues.by_name(&subscription.queue);
                             let copy = platform::bus::QueueMessage { body: message.body.clone(), delay_seconds: 0 };
                             self.queues.put(queue, copy, Some(message.kind.clone()), now_ms);

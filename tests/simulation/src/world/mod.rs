@@ -64,6 +64,8 @@ pub struct World<'a> {
     pub late_skew_seconds: i64,
     /// Who decides where every order of events is gone through.
     pub explorer: Option<Explorer>,
+    /// Whether effects go to those who tell people of them, too.
+    pub is_told: bool,
     /// Whether those may go on who wait until holds have ended.
     pub is_later: bool,
     /// Days that pass at the end, one lot after the other; none where nobody subscribes.
@@ -162,6 +164,7 @@ impl<'a> World<'a> {
             scandals: Vec::new(),
             late_skew_seconds: 0,
             explorer: None,
+            is_told: true,
             is_later: false,
             days_to_pass: &[],
             days: 0,

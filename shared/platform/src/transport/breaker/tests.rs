@@ -79,7 +79,15 @@ fn answers_tell_of_health() {
         (answer(503, &[("retry-after", "2")]), quick, asked(2)),
         (Err(NoAnswer("refused".into())), quick, End::Failed),
     ] {
-        assert_eq!(end_of(&answer, took), end, "{answer:?}");
+        assert_eq!(end_of(&answer, took, false), end, "{answer:?}");
+    }
+    for (answer, end) in [
+        (answer(429, &[("retry-after", "5")]), End::Well),
+        (answer(429, &[]), End::Well),
+        (answer(503, &[("retry-after", "2")]), asked(2)),
+        (answer(500, &[]), End::Failed),
+    ] {
+        assert_eq!(end_of(&answer, quick, true), end, "about one target: {answer:?}");
     }
 }
 
@@ -118,4 +126,15 @@ async fn calls_to_a_host_that_fails_do_not_wait() {
     assert!(ask().await.is_ok(), "one call is let through");
     assert_eq!(rest("https://pay.example/"), None, "it is well");
     assert!(ask().await.is_ok());
+}
+
+#[tokio::test]
+async fn too_much_for_one_target_stops_no_other() {
+    let breaker = Breaker::new(Arc::new(Script(Mutex::new([429; 8].into()))), Rng::seeded(1));
+    for _ in 0..=FAILURES_MAX {
+        let request = Request::builder().uri("https://chat.example/").extension(PerTarget).body(Bytes::new());
+        let answer = breaker.send(request.expect("it is a request"), Duration::from_secs(6)).await;
+        assert!(answer.is_ok_and(|answer| answer.status() == 429));
+        assert_eq!(breaker.rest(&Uri::from_static("https://chat.example/")), None);
+    }
 }

@@ -1,0 +1,115 @@
+//! Telling people things: a notice is written once, and a message for each of their chats goes to the Deliveries queue.
+
+use crate::Error;
+use crate::commands::{Envelope, message_of};
+use domain::chats::{ChatRef, ChatState};
+use domain::effects::Effect;
+use domain::ids::{EventId, NoticeId, UserId};
+use domain::notices::Notice;
+use jiff::Timestamp;
+use platform::App;
+use platform::bus::QueueMessage;
+use serde::{Deserialize, Serialize};
+
+/// What the Deliveries queue carries beside effects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Command {
+    /// Write a message of a notice into a chat.
+    #[serde(rename = "notice.deliver")]
+    Deliver(Delivery),
+    /// Tell whoever has tickets of an event, by one shard of the journal, from after `cursor`.
+    #[serde(rename = "notice.event")]
+    Event { event: EventId, what: About, shard: u8, cursor: Option<String> },
+}
+
+/// One message of a notice to one chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub user: UserId,
+    pub notice: NoticeId,
+    pub chat: ChatRef,
+    /// Which message of the notice.
+    #[serde(default)]
+    pub part: u8,
+    /// The turn that it has in its chat, and that at the messenger: it is not sent before either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_turn: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Timestamp>,
+}
+
+/// What those who have tickets of an event are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// It was moved or replaced, the last time at this moment.
+    Changed {
+        at: Timestamp,
+    },
+    Cancelled,
+    /// It starts soon, at this moment.
+    Reminder {
+        starts_at: Timestamp,
+    },
+}
+
+impl Command {
+    /// The message of it, which carries the trace of the work at hand.
+    pub fn message(&self, delay_seconds: u16) -> QueueMessage {
+        message_of(self, delay_seconds)
+    }
+}
+
+/// The body of a message on the Deliveries queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveriesMessage {
+    Command(Command),
+    Effect(Effect),
+}
+
+impl DeliveriesMessage {
+    pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
+        match serde_json::from_str(body) {
+            Ok(command) => Ok(Self::Command(command)),
+            Err(_) => Ok(Self::Effect(serde_json::from_str::<Envelope>(body)?.effect)),
+        }
+    }
+}
+
+/// Tells somebody something, once however often it is asked for: the notice is in their list, and on its way to each chat
+/// that they have. What was told first stays.
+pub async fn tell(app: &App, notice: Notice) -> Result<(), Error> {
+    let notice = match app.notices.put_new(&notice).await? {
+        Ok(()) => notice,
+        // Whoever wrote it may have come no further: the messages go again, and find what was sent.
+        Err(stored) => stored,
+    };
+    let chats = app.chats.of_user(notice.user).await?;
+    let linked = chats.into_iter().filter(|chat| chat.state == ChatState::Linked);
+    let deliver = linked.flat_map(|chat| {
+        // One after the other, as they are to be read; the chat's pace is one a second.
+        let message = |part| Delivery::new(&notice, chat.at.clone(), part).message(u16::from(part));
+        (0..notice.parts()).map(message).collect::<Vec<_>>()
+    });
+    send(app, deliver.collect()).await
+}
+
+/// Puts messages on the Deliveries queue.
+pub async fn send(app: &App, messages: Vec<QueueMessage>) -> Result<(), Error> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let queue = app.config.get("DELIVERIES_QUEUE_URL")?;
+    app.clients.bus.send(queue, messages).await.map_err(Error::from)
+}
+
+impl Delivery {
+    fn new(notice: &Notice, chat: ChatRef, part: u8) -> Self {
+        Self { user: notice.user, notice: notice.id, chat, part, chat_turn: None, turn: None }
+    }
+
+    pub fn message(self, delay_seconds: u16) -> QueueMessage {
+        Command::Deliver(self).message(delay_seconds)
+    }
+}

@@ -1,0 +1,95 @@
+//! `offers`: seats of an event came free, or it is put on sale: whoever waits for that is offered the seats, or hears of them.
+//!
+//! Those with a standing alert come first, in fair order: seats are held for them by an order of theirs, which they only have
+//! to pay. While anybody waits so, seats that come free are set aside (`R` words), and what nobody of them wants is
+//! everybody's again; then all others who wait hear of it.
+
+mod hold;
+mod walk;
+
+use crate::Error;
+use crate::commands::{Envelope, message_of};
+use domain::alerts::{Alert, Line, Scope, When};
+use domain::catalog::Event;
+use domain::effects::What;
+use domain::ids::EventId;
+use domain::seating::Place;
+use domain::seating::best::BestAsk;
+use platform::App;
+use platform::bus::QueueMessage;
+use serde::{Deserialize, Serialize};
+
+/// Groups of seats that are looked at for one that is side by side.
+const GROUPS_MAX: usize = 4;
+
+/// What the Offers queue carries beside effects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Command {
+    /// Tell those who wait for an event's seats, whoever they are.
+    #[serde(rename = "alerts.begin")]
+    Begin { event: EventId, when: When },
+    /// Tell the next of one part of one line.
+    #[serde(rename = "alerts.walk")]
+    Walk(walk::Walk),
+}
+
+impl Command {
+    /// The message of it, which carries the trace of the work at hand.
+    fn message(&self, delay_seconds: u16) -> QueueMessage {
+        message_of(self, delay_seconds)
+    }
+}
+
+pub async fn handle(app: App, body: String) -> Result<(), Error> {
+    if let Ok(command) = serde_json::from_str::<Command>(&body) {
+        return match command {
+            Command::Begin { event, when } => walk::begin(&app, event, when).await,
+            Command::Walk(walk) => walk::page(&app, walk).await,
+        };
+    }
+    let envelope = serde_json::from_str::<Envelope>(&body);
+    match envelope.map_err(|error| Error::new(format!("an unknown message: {:?}", error.classify())))?.effect.what {
+        What::SeatsFreed { event } => freed(&app, event).await,
+        What::EventPublished { event } => walk::begin(&app, event, When::OnSale).await,
+        other => Err(Error::new(format!("offers does not take {}", other.kind()))),
+    }
+}
+
+async fn freed(app: &App, event: EventId) -> Result<(), Error> {
+    let Some(event) = app.recent_event(event).await? else { return Ok(()) };
+    let scopes = Scope::all_of(&event);
+    let waited = app.alerts.waited(&[Line::Standing, Line::SeatsBack], &scopes).await?;
+    let (standing, told): (Vec<_>, Vec<_>) = waited.into_iter().partition(|(line, _)| *line == Line::Standing);
+    if !standing.is_empty() {
+        let standing: Vec<_> = standing.into_iter().map(|(_, scope)| &scopes[scope]).collect();
+        hold::offer(app, &event, &standing).await?;
+    }
+    if told.is_empty() { Ok(()) } else { walk::soon(app, &event).await }
+}
+
+/// Seats side by side that this alert is for, as `best` finds them; none if there are none.
+fn wanted(alert: &Alert, event: &Event, best: impl Fn(&BestAsk, usize) -> Vec<Vec<Place>>) -> Option<Vec<Place>> {
+    let categories: Vec<Option<String>> = match alert.price_max {
+        None => vec![None],
+        Some(_) => event.prices.keys().filter(|id| alert.affords(event, id)).cloned().map(Some).collect(),
+    };
+    let sections: Vec<Option<String>> = match alert.sections.is_empty() {
+        true => vec![None],
+        false => alert.sections.iter().cloned().map(Some).collect(),
+    };
+    let asks = categories.iter().flat_map(|category| sections.iter().map(move |section| (category, section)));
+    asks.filter_map(|(category, section)| {
+        let (category, section) = (category.clone(), section.clone());
+        let ask = BestAsk { quantity: alert.quantity, section, category, accessible: false };
+        best(&ask, GROUPS_MAX).into_iter().find(|places| are_neighbours(places))
+    })
+    .next()
+}
+
+fn are_neighbours(places: &[Place]) -> bool {
+    let mut indexes: Vec<u8> = places.iter().map(|place| place.index).collect();
+    indexes.sort_unstable();
+    let is_one_row = places.iter().all(|place| place.block == places[0].block);
+    is_one_row && indexes.windows(2).all(|pair| pair[1] == pair[0] + 1)
+}
