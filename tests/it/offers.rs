@@ -144,3 +144,30 @@ async fn an_events_sale_is_told_to_those_who_wait_for_its_performer_venue_or_cit
         assert_eq!(told(&app, user, "alert.on_sale").await.len(), times);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hidden_event_is_no_news_for_those_who_did_not_name_it() {
+    let app = TestApp::start().await;
+    let hall = app.hall().await;
+    let [waiting, listener] = std::array::from_fn(|_| app.buyer());
+    for (user, standing) in [(&waiting, true), (&listener, false)] {
+        let ask = json!({ "scope": { "performer_id": hall.performer }, "when": "seats_back", "standing": standing });
+        app.post(user, "/alerts", &ask).await.expect(201);
+    }
+    for (changes, times) in [(json!({ "hidden": true }), 0), (json!({}), 1)] {
+        let event = app.event(&hall, &changes).await;
+        let path = format!("/admin/events/{event}/blocks");
+        let seats = json!({ "seats": [seat("Stalls", 1, 1)], "reason": "house" });
+        app.post(&app.admin, &path, &seats).await.expect(204);
+        let back = json!({ "seats": seats["seats"] });
+        app.ask("DELETE", &path).by(&app.admin).json(&back).send().await.expect(204);
+        app.settled().await;
+        app.advance(WALK_SECONDS);
+        app.settled().await;
+        let of = (orders(&app, &waiting).await, told(&app, &listener, "alert.seats_back").await);
+        assert_eq!((of.0.len(), of.1.len()), (times, times), "{changes}: {of:#?}");
+        let left = app.get(&waiting, "/alerts").await.expect(200)["items"].as_array().map(Vec::len);
+        assert_eq!(left, Some(1 - times), "who was offered nothing waits on");
+    }
+    app.finish().await;
+}

@@ -9,14 +9,18 @@ use domain::catalog::Event;
 use domain::ids::{self, OrderId};
 use domain::notices::{Kind, Notice, Show};
 use domain::orders::{Order, OrderState};
+use domain::seating::best::BestAsk;
 use domain::seating::words::Channel;
 use domain::seating::{Block, Place};
 use platform::App;
 use platform::seatmap::SetAside;
 use platform::store::StoreError;
+use std::collections::HashSet;
 
-/// People of one scope's line that are looked at each time, in fair order.
-const LOOKED_AT_MAX: u16 = 100;
+/// People that are looked at together, in fair order over all lines, and how often more are: whoever is further back is not
+/// offered what none before them wants.
+const PAGE_ALERTS_MAX: u16 = 100;
+const PAGES_MAX: usize = 10;
 /// Groups of seats that are tried for one of them, while others are faster.
 const TRIES_MAX: usize = 4;
 /// Writes of an account's alerts that lose to others before the message is delivered again.
@@ -33,27 +37,56 @@ enum Came {
 
 /// Offers what is free to those who wait, and gives everybody what none of them wants.
 pub async fn offer(app: &App, event: &Event, scopes: &[&Scope]) -> Result<(), Error> {
-    let people = if event.check_on_sale(app.now()).is_ok() { waiting(app, scopes).await? } else { Vec::new() };
+    let is_on_sale = event.check_on_sale(app.now()).is_ok();
+    let mut people = if is_on_sale { waiting(app, scopes, None).await? } else { Vec::new() };
     if people.is_empty() {
         return close(app, event).await;
     }
     app.seats.open_line(event.id).await?;
-    let mut free = SetAside::read(app, event, Channel::Line).await?;
-    for alert in people {
+    let mut offered = Offered { free: SetAside::read(app, event, Channel::Line).await?, not_there: HashSet::new() };
+    for _ in 0..PAGES_MAX {
+        for alert in &people {
+            offered.offer_to(app, event, alert).await?;
+        }
+        let Some(last) = people.get(usize::from(PAGE_ALERTS_MAX) - 1) else { break };
+        people = waiting(app, scopes, Some(&last.rank())).await?;
+    }
+    give_out(app, event).await
+}
+
+/// What is there to be offered, while it gets less.
+struct Offered {
+    free: SetAside,
+    /// What was asked for in vain: so it is for all who follow.
+    not_there: HashSet<BestAsk>,
+}
+
+impl Offered {
+    async fn offer_to(&mut self, app: &App, event: &Event, alert: &Alert) -> Result<(), Error> {
         for _ in 0..TRIES_MAX {
-            let best = |ask: &_, groups| free.best(ask, groups, &app.rng);
-            let Some(places) = wanted(&alert, event, best) else { break };
-            match hold(app, event, &alert, &places, &free).await? {
+            let Some(places) = wanted(alert, event, |ask, groups| self.best(app, ask, groups)) else { break };
+            match hold(app, event, alert, &places, &self.free).await? {
                 Came::Offered => {
-                    free.take(places);
+                    self.free.take(places);
                     break;
                 }
                 Came::Refused => break,
-                Came::Taken => free.take(places),
+                Came::Taken => self.free.take(places),
             }
         }
+        Ok(())
     }
-    give_out(app, event).await
+
+    fn best(&mut self, app: &App, ask: &BestAsk, groups_max: usize) -> Vec<Vec<Place>> {
+        if self.not_there.contains(ask) {
+            return Vec::new();
+        }
+        let found = self.free.best(ask, groups_max, &app.rng);
+        if found.is_empty() {
+            self.not_there.insert(ask.clone());
+        }
+        found
+    }
 }
 
 /// Nobody waits any more, or the sale is over: what comes free is everybody's from now on, and so is what was set aside.
@@ -65,13 +98,14 @@ async fn close(app: &App, event: &Event) -> Result<(), Error> {
     give_out(app, event).await
 }
 
-/// Who waits for seats with a standing alert, in fair order over all these lines.
-async fn waiting(app: &App, scopes: &[&Scope]) -> Result<Vec<Alert>, StoreError> {
+/// The next who wait for seats with a standing alert, after this rank, in fair order over all these lines.
+async fn waiting(app: &App, scopes: &[&Scope], after: Option<&str>) -> Result<Vec<Alert>, StoreError> {
     let mut people = Vec::new();
     for scope in scopes {
-        people.extend(app.alerts.first_of_line(Line::Standing, scope, None, LOOKED_AT_MAX).await?);
+        people.extend(app.alerts.first_of_line(Line::Standing, scope, after, PAGE_ALERTS_MAX).await?);
     }
     people.sort_by_cached_key(Alert::rank);
+    people.truncate(PAGE_ALERTS_MAX.into());
     Ok(people)
 }
 

@@ -8,7 +8,7 @@ mod hold;
 mod walk;
 
 use crate::Error;
-use crate::commands::{Envelope, message_of};
+use crate::commands::{Message, message_of};
 use domain::alerts::{Alert, Line, Scope, When};
 use domain::catalog::Event;
 use domain::effects::What;
@@ -42,17 +42,14 @@ impl Command {
 }
 
 pub async fn handle(app: App, body: String) -> Result<(), Error> {
-    if let Ok(command) = serde_json::from_str::<Command>(&body) {
-        return match command {
-            Command::Begin { event, when } => walk::begin(&app, event, when).await,
-            Command::Walk(walk) => walk::page(&app, walk).await,
-        };
-    }
-    let envelope = serde_json::from_str::<Envelope>(&body);
-    match envelope.map_err(|error| Error::new(format!("an unknown message: {:?}", error.classify())))?.effect.what {
-        What::SeatsFreed { event } => freed(&app, event).await,
-        What::EventPublished { event } => walk::begin(&app, event, When::OnSale).await,
-        other => Err(Error::new(format!("offers does not take {}", other.kind()))),
+    match Message::parse(&body)? {
+        Message::Command(Command::Begin { event, when }) => walk::begin(&app, event, when).await,
+        Message::Command(Command::Walk(walk)) => walk::page(&app, walk).await,
+        Message::Effect(effect) => match effect.what {
+            What::SeatsFreed { event } => freed(&app, event).await,
+            What::EventPublished { event } => walk::begin(&app, event, When::OnSale).await,
+            other => Err(Error::new(format!("offers does not take {}", other.kind()))),
+        },
     }
 }
 
@@ -69,22 +66,13 @@ async fn freed(app: &App, event: EventId) -> Result<(), Error> {
 }
 
 /// Seats side by side that this alert is for, as `best` finds them; none if there are none.
-fn wanted(alert: &Alert, event: &Event, best: impl Fn(&BestAsk, usize) -> Vec<Vec<Place>>) -> Option<Vec<Place>> {
-    let categories: Vec<Option<String>> = match alert.price_max {
-        None => vec![None],
-        Some(_) => event.prices.keys().filter(|id| alert.affords(event, id)).cloned().map(Some).collect(),
-    };
-    let sections: Vec<Option<String>> = match alert.sections.is_empty() {
-        true => vec![None],
-        false => alert.sections.iter().cloned().map(Some).collect(),
-    };
-    let asks = categories.iter().flat_map(|category| sections.iter().map(move |section| (category, section)));
-    asks.filter_map(|(category, section)| {
-        let (category, section) = (category.clone(), section.clone());
-        let ask = BestAsk { quantity: alert.quantity, section, category, accessible: false };
-        best(&ask, GROUPS_MAX).into_iter().find(|places| are_neighbours(places))
-    })
-    .next()
+fn wanted(
+    alert: &Alert,
+    event: &Event,
+    mut best: impl FnMut(&BestAsk, usize) -> Vec<Vec<Place>>,
+) -> Option<Vec<Place>> {
+    let find = |ask: &BestAsk| best(ask, GROUPS_MAX).into_iter().find(|places| are_neighbours(places));
+    alert.asks(event).iter().find_map(find)
 }
 
 fn are_neighbours(places: &[Place]) -> bool {

@@ -5,6 +5,7 @@ use crate::catalog::{Event, EventStatus, NAME_CHARS_MAX, ORDER_SEATS_MAX};
 use crate::ids::{AlertId, EventId, PerformerId, UserId, VenueId};
 use crate::layout::Invalid;
 use crate::money::{Money, PRICE_MINOR_UNITS_MAX};
+use crate::seating::best::BestAsk;
 use crate::subscriptions::perks::PRIORITY_MAX;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -125,21 +126,6 @@ pub struct Alert {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Seats side by side, of one section and category, that are free.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreeRun {
-    pub section: String,
-    pub category: String,
-    pub seats: u16,
-}
-
-/// Seats of an event that came free.
-#[derive(Clone, Copy, Debug)]
-pub struct FreeSeats<'a> {
-    pub event: &'a Event,
-    pub runs: &'a [FreeRun],
-}
-
 /// Why an account may not have this alert as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooMany {
@@ -231,15 +217,21 @@ impl Alert {
             && event.prices.keys().any(|category| self.affords(event, category))
     }
 
-    /// Whether these seats are what somebody waits for: as many side by side as they want, where they want them and at no more
-    /// than they would pay.
-    pub fn matches(&self, free: &FreeSeats<'_>) -> bool {
-        let is_wanted = |run: &FreeRun| {
-            run.seats >= u16::from(self.quantity)
-                && (self.sections.is_empty() || self.sections.contains(&run.section))
-                && self.affords(free.event, &run.category)
+    /// The seats of this event that somebody waits for, any of which will do: as many as they want, where they want them and at
+    /// no more than they would pay. None where it is another event that they wait for.
+    pub fn asks(&self, event: &Event) -> Vec<BestAsk> {
+        if self.when != When::SeatsBack || !self.covers(event) {
+            return Vec::new();
+        }
+        let affordable = event.prices.keys().filter(|id| self.affords(event, id));
+        let categories: Vec<_> = self.price_max.map_or(vec![None], |_| affordable.cloned().map(Some).collect());
+        let named = self.sections.iter().cloned().map(Some);
+        let sections: Vec<_> = if self.sections.is_empty() { vec![None] } else { named.collect() };
+        let ask = |category: &Option<String>, section: &Option<String>| {
+            let (category, section) = (category.clone(), section.clone());
+            BestAsk { quantity: self.quantity, section, category, accessible: false }
         };
-        self.when == When::SeatsBack && self.covers(free.event) && free.runs.iter().any(is_wanted)
+        categories.iter().flat_map(|category| sections.iter().map(move |section| ask(category, section))).collect()
     }
 
     /// Whether it is about this event. One that is hidden is told of only to those who named it, when they could see it.
@@ -250,7 +242,7 @@ impl Alert {
     }
 
     /// Whether a seat of this category is sold, and for no more than they would pay.
-    pub fn affords(&self, event: &Event, category: &str) -> bool {
+    fn affords(&self, event: &Event, category: &str) -> bool {
         let Some(price) = event.price(category) else { return false };
         let fits = |most: Money| most.currency == event.currency && price.total() <= most.amount;
         self.price_max.is_none_or(fits)

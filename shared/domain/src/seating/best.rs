@@ -24,7 +24,7 @@ const EQUAL_HALF_SEATS: u32 = 10;
 const SPLIT_ROWS_MAX: usize = 3;
 
 /// What somebody asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BestAsk {
     /// 1 to [`PERK_SEATS_MAX`].
     pub quantity: u8,
