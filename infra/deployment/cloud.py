@@ -22,6 +22,7 @@ from botocore.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "boxoffice"
 BUCKET, KEY = "boxoffice-artefacts", "bootstrap.zip"
+QUEUES = ["Payments", "Offers", "Deliveries", "Unpublished"]
 START_SECONDS_MAX = 30
 STACK_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 5

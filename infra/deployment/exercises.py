@@ -1,9 +1,9 @@
 """What each function does, one exercise a role: whoever takes a permission away must see one of these fail."""
 
 import itertools
-import secrets
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
+from chats import Chat
 from office import CONSENT, DAY_SECONDS, MONTH_SECONDS, plan_terms, promotion_terms, text_of
 
 # Rows of the small hall's stalls: an exercise takes two seats of a row of its own.
@@ -69,6 +69,8 @@ def register(scene):
     person = scene.office.person("somebody")
     person.ask("GET", "/me")
     person.ask("PATCH", "/me", {"name": "Somebody else"})
+    person.ask("GET", "/me/notices")
+    person.ask("PUT", "/me/notice-settings", person.ask("GET", "/me/notice-settings"))
     scene.office.ask("GET", "/.well-known/jwks.json")
     tokens = scene.office.ask("POST", "/sessions/refresh", {"refresh_token": person.refresh_token}, 201)
     scene.office.ask("DELETE", "/sessions", {"refresh_token": tokens["refresh_token"]}, 204)
@@ -151,31 +153,64 @@ def marketing(scene):
 
 def messenger(scene):
     office, person = scene.office, scene.office.person("chatter")
-    manager = office.cloud.client("secretsmanager")
-    secret = manager.get_secret_value(SecretId="boxoffice/telegram-webhook-secret")["SecretString"]
-    chat, sender = {"id": secrets.randbits(40), "type": "private"}, {"id": 1, "is_bot": False, "first_name": "Chatter"}
-
-    def update(what):
-        headers = {"x-telegram-bot-api-secret-token": secret}
-        body = {"update_id": secrets.randbits(50)} | what
-        return office.ask("POST", "/messenger/telegram/webhook", body, headers=headers)
-
-    def says(text):
-        return update({"message": {"message_id": 1, "date": 1, "chat": chat, "from": sender, "text": text}})
-
-    link = person.ask("POST", "/messenger/links", {"messenger": "telegram"}, 201)
-    token = link["deep_link"].split("?start=")[1]
-    says(f"/start {token}")
-    message = {"message_id": 1, "date": 1, "chat": chat}
-    update({"callback_query": {"id": "1", "from": sender, "message": message, "data": f"link:{token}"}})
+    chat = Chat(office, person)
     [own] = person.ask("GET", "/messenger/chats")["items"]
     event, _ = scene.place()
-    alert = person.ask("POST", "/alerts", {"scope": {"event_id": event}, "when": "seats_back"}, 201)
+    wish = {"scope": {"event_id": event}, "when": "seats_back"}
+    alerts = [person.ask("POST", "/alerts", wish | {"standing": standing}, 201) for standing in (False, True)]
     person.ask("GET", "/alerts")
-    for command in ("/events", "/tickets", "/alerts"):
-        says(command)
-    person.ask("DELETE", f"/alerts/{alert['id']}", expect=204)
+    for command, answer in (("/events", "What is on"), ("/tickets", "tickets"), ("/alerts", "alerts")):
+        chat.says(command, answer)
+    for alert in alerts:
+        person.ask("DELETE", f"/alerts/{alert['id']}", expect=204)
     person.ask("DELETE", f"/messenger/chats/{own['id']}", expect=204)
+
+
+def told(scene, person, kind):
+    """Waits for a notice of this kind."""
+    def is_there(found):
+        return any(notice["kind"] == kind for notice in found["items"])
+
+    scene.office.comes_to(person, "/me/notices", f"has {kind}", is_there, WAIT_SECONDS)
+
+
+def notify(scene):
+    """Tickets come into a chat with their codes; who bought hears that the event was called off, who subscribes that they do."""
+    office, person = scene.office, scene.office.person("listener")
+    chat, event = Chat(office, person), office.event(scene.admin, scene.hall)
+    office.buy(person, event, 1)
+    chat.comes("a picture of a code", lambda message: "<img" in message)
+    scene.admin.ask("POST", f"/admin/events/{event}/cancellation")
+    told(scene, person, "event.cancelled")
+    office.subscribe(person, scene.plan)
+    told(scene, person, "subscription.started")
+
+
+def remind(scene):
+    """An event begins in a day and half an hour; the hour strikes."""
+    office, person = scene.office, scene.office.person("forgetful")
+    starts_at = text_of(datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=24, minutes=30))
+    event = office.event(scene.admin, scene.hall, starts_at=starts_at)
+    office.buy(person, event, 1)
+    office.cloud.invoke("Remind")
+    told(scene, person, "event.reminder")
+
+
+def offers(scene):
+    """Seats come back twice: they are offered to a subscriber who waits for them, and nobody waits any more."""
+    office, person = scene.office, scene.office.person("waiting")
+    office.subscribe(person, scene.plan)
+    Chat(office, person)
+    event, row = scene.place()
+    order = office.hold(scene.buyer, event, row)
+    wish = {"scope": {"event_id": event}, "when": "seats_back", "quantity": 2}
+    for standing in (True, False):
+        person.ask("POST", "/alerts", wish | {"standing": standing}, 201)
+    scene.buyer.ask("DELETE", f"/orders/{order['id']}", expect=204)
+    told(scene, person, "alert.offer")
+    [offered] = person.ask("GET", "/orders")["items"]
+    person.ask("DELETE", f"/orders/{offered['id']}", expect=204)
+    told(scene, person, "alert.seats_back")
 
 
 def subscribe(scene):
@@ -303,6 +338,9 @@ EXERCISES = {
     "AdminRole": admin,
     "MarketingRole": marketing,
     "MessengerRole": messenger,
+    "NotifyRole": notify,
+    "RemindRole": remind,
+    "OffersFunctionRole": offers,
     "SettleRole": settle,
     "RelayRole": Scene.called_off,
     "SweepRole": sweep,

@@ -5,6 +5,8 @@ import time
 
 from botocore.exceptions import ClientError
 
+from chats import Chat
+from cloud import QUEUES
 from office import FREE, HELD, MONTH_PRICE, MONTH_SECONDS, PRICE, SOLD, Refused, eventually, send
 
 # A payment of two seats.
@@ -14,7 +16,7 @@ TOTAL = 2 * PRICE
 def run(office, say):
     """Goes through it, saying what was seen; an AssertionError says what was not."""
     steps = [
-        opening, buying, checking_in, giving_back, giving_up, nothing_to_pay, subscribing, having_perks, lapsing, renewing,
+        opening, buying, checking_in, giving_back, giving_up, nothing_to_pay, hearing, subscribing, having_perks, lapsing, renewing,
         calling_off, keeping_books, adding_only, foreign_pages, quiet,
     ]
     state = {"office": office}
@@ -94,6 +96,23 @@ def nothing_to_pay(office, state):
     state["buyer"].ask("POST", f"/orders/{order['id']}/payment", expect=201)
     office.becomes(state["buyer"], order, "paid", 10)
     office.seats_become(state["event"], 40, SOLD, "Gift")
+
+
+def hearing(office, state):
+    """seats come back: who waits for them is offered them in a chat, buys them, and has the tickets there"""
+    waiting, event = office.person("waiting"), state["event"]
+    chat, order = Chat(office, waiting), office.hold(state["buyer"], event, 7)
+    wish = {"scope": {"event_id": event}, "when": "seats_back", "quantity": 2, "standing": True}
+    waiting.ask("POST", "/alerts", wish, 201)
+    state["buyer"].ask("DELETE", f"/orders/{order['id']}", expect=204)
+    chat.comes("an offer", lambda message: "/#/orders/" in message)
+    [offered] = waiting.ask("GET", "/orders")["items"]
+    seats = [(seat["section"], seat["row"], seat["seat"]) for seat in offered["seats"]]
+    assert (offered["status"], seats) == ("held", [("Stalls", "7", "1"), ("Stalls", "7", "2")]), offered
+    office.confirm(office.start_payment(waiting, offered))
+    office.becomes(waiting, offered, "paid")
+    eventually("both tickets are in the chat", lambda: sum("<img" in message for message in chat.read()) == 2)
+    chat.says("/tickets", "row 7, seat 1")
 
 
 def subscribing(office, state):
@@ -247,10 +266,10 @@ def quiet(office, _):
         got = queues.get_queue_attributes(QueueUrl=url, AttributeNames=asked)["Attributes"]
         return sum(int(got[attribute]) for attribute in asked)
 
-    for name in ("Payments", "Unpublished"):
+    for name in QUEUES:
         eventually(f"{name} is empty", lambda name=name: left(name) == 0)
-    for name in ("PaymentsDeadLetters", "UnpublishedDeadLetters"):
-        assert left(name) == 0, f"{name}: {left(name)}"
+    for name in QUEUES:
+        assert left(f"{name}DeadLetters") == 0, f"{name}: {left(f'{name}DeadLetters')}"
     # What a refused call would have said.
     denied = [line for line in office.cloud.logs() if "not authorized" in line]
     assert not denied, json.dumps(denied[:3])

@@ -7,7 +7,7 @@ import time
 
 import exercises
 import system
-from cloud import BUCKET, KEY, ROOT
+from cloud import BUCKET, KEY, QUEUES, ROOT
 
 TABLE = ROOT / "infra" / "permissions.md"
 # What comes last in an exercise is denied this late.
@@ -30,7 +30,7 @@ def run(office, say, only=()):
     cloud = office.cloud
     roles = Roles(cloud)
     queues = cloud.client("sqs")
-    for name in ("Payments", "Unpublished"):
+    for name in QUEUES:
         attributes = {"VisibilityTimeout": str(REST_SECONDS)}
         queues.set_queue_attributes(QueueUrl=cloud.names[name], Attributes=attributes)
     scene = exercises.Scene(office)
