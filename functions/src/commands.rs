@@ -1,9 +1,11 @@
-//! What the Payments queue carries: commands to `settle`, and the effects it subscribes to.
+//! What queues carry: commands to a function, and the effects it subscribes to; and the commands to `settle`.
 
-use domain::effects::{Effect, What};
+use crate::Error;
+use domain::effects::Effect;
 use domain::ids::{EventId, OrderId, RefundId, UserId};
 use platform::bus::QueueMessage;
 use platform::telemetry;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Something for `settle` to look at. All are hints: what is true is read from the table and the provider.
@@ -84,18 +86,25 @@ impl Head {
     }
 }
 
-/// The body of a message on the Payments queue.
+/// The body of a message on a queue whose function takes commands `C` beside effects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PaymentsMessage {
-    Command(Command),
-    Effect(What),
+pub enum Message<C> {
+    Command(C),
+    Effect(Effect),
 }
 
-impl PaymentsMessage {
-    pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        match serde_json::from_str(body) {
-            Ok(command) => Ok(Self::Command(command)),
-            Err(_) => Ok(Self::Effect(serde_json::from_str::<Envelope>(body)?.effect.what)),
+impl<C: DeserializeOwned> Message<C> {
+    /// What the body says. An error tells where it ends to be one of ours, and nothing of what it has there.
+    pub fn parse(body: &str) -> Result<Self, Error> {
+        if let Ok(command) = serde_json::from_str(body) {
+            return Ok(Self::Command(command));
+        }
+        match serde_json::from_str::<Envelope>(body) {
+            Ok(envelope) => Ok(Self::Effect(envelope.effect)),
+            Err(error) => {
+                let (kind, column) = (error.classify(), error.column());
+                Err(Error::new(format!("an unknown message: it is wrong as {kind:?} at column {column}")))
+            }
         }
     }
 }

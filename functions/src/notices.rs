@@ -1,9 +1,8 @@
 //! Telling people things: a notice is written once, and a message for each of their chats goes to the Deliveries queue.
 
 use crate::Error;
-use crate::commands::{Envelope, message_of};
+use crate::commands::message_of;
 use domain::chats::{ChatRef, ChatState};
-use domain::effects::Effect;
 use domain::ids::{EventId, NoticeId, UserId};
 use domain::notices::Notice;
 use jiff::Timestamp;
@@ -58,22 +57,6 @@ impl Command {
     /// The message of it, which carries the trace of the work at hand.
     pub fn message(&self, delay_seconds: u16) -> QueueMessage {
         message_of(self, delay_seconds)
-    }
-}
-
-/// The body of a message on the Deliveries queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeliveriesMessage {
-    Command(Command),
-    Effect(Effect),
-}
-
-impl DeliveriesMessage {
-    pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        match serde_json::from_str(body) {
-            Ok(command) => Ok(Self::Command(command)),
-            Err(_) => Ok(Self::Effect(serde_json::from_str::<Envelope>(body)?.effect)),
-        }
     }
 }
 

@@ -226,20 +226,21 @@ async fn give_back_included(app: &App, order: &Order, which: impl Fn(u8) -> bool
 }
 
 async fn release_where(app: &App, order: &Order, which: impl Fn(u8, &OrderSeat) -> bool) -> Result<(), SagaError> {
-    let (held, mut to) = (order.held_words(), None);
-    for (block, seats) in by_block(order) {
-        let own = seats.iter().filter(|(index, seat)| which(*index, seat)).map(|(index, seat)| {
-            let words = held.iter().cloned().chain([order.sold_word(*index)]).collect();
+    let held = order.held_words();
+    let own = by_block(order).into_iter().map(|(block, seats)| {
+        let own = seats.into_iter().filter(|(index, seat)| which(*index, seat)).map(|(index, seat)| {
+            let words = held.iter().cloned().chain([order.sold_word(index)]).collect();
             (seat.index, words)
         });
-        let own: Vec<_> = own.collect();
-        if !own.is_empty() {
-            let to = match to {
-                Some(to) => to,
-                None => *to.insert(app.seats.waiting(order.event).await?),
-            };
-            app.seats.release(order.event, &block, &own, to).await?;
-        }
+        (block, own.collect::<Vec<_>>())
+    });
+    let own: Vec<_> = own.filter(|(_, own)| !own.is_empty()).collect();
+    if own.is_empty() {
+        return Ok(());
+    }
+    let to = app.seats.waiting(order.event).await?;
+    for (block, own) in own {
+        app.seats.release(order.event, &block, &own, to).await?;
     }
     Ok(())
 }

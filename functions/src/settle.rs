@@ -2,7 +2,7 @@
 //! payment say what to do.
 
 use crate::billing;
-use crate::commands::{Command, PaymentsMessage};
+use crate::commands::{Command, Message};
 use crate::saga::{self, SagaError};
 use crate::{Error, facts};
 use domain::catalog::Event;
@@ -22,30 +22,31 @@ const PAGE_ORDERS: i32 = 25;
 const WRITE_TRIES_MAX: usize = 5;
 /// Seconds after which the orders of a cancelled event are listed again: twice as long as a settling that had read the
 /// event before it was cancelled may run (`Timeout` of `settle` in template.yaml).
-const LAST_PASS_SECONDS: u16 = 120;
+pub const LAST_PASS_SECONDS: u16 = 120;
 
 pub async fn handle(app: App, body: String) -> Result<(), Error> {
-    let message = PaymentsMessage::parse(&body).map_err(unknown)?;
-    match message {
-        PaymentsMessage::Command(Command::PaymentChanged { payment }) => payment_changed(&app, &payment).await,
-        PaymentsMessage::Command(Command::RefundChanged { payment, refund }) => {
-            refund_changed(&app, &payment, refund).await
-        }
-        PaymentsMessage::Command(Command::DisputeChanged { payment }) => dispute_changed(&app, &payment).await,
-        PaymentsMessage::Command(Command::OrderDue { buyer, order }) => order_due(&app, buyer, order).await,
-        PaymentsMessage::Effect(What::RefundRequested { buyer, order, .. }) => {
-            saga::drive(&app, buyer, order).await.map(drop).map_err(Error::from)
-        }
-        PaymentsMessage::Command(Command::RefundOrders { event, shard, cursor }) => {
-            refund_orders(&app, event, shard, cursor).await
-        }
-        PaymentsMessage::Effect(What::EventCancelled { event }) => refund_event(&app, event).await,
-        PaymentsMessage::Command(Command::SetupChanged { setup }) => Ok(billing::setup_changed(&app, &setup).await?),
-        PaymentsMessage::Command(Command::PeriodRefundChanged { payment, key }) => {
-            Ok(billing::refund_changed(&app, &payment, &key).await?)
-        }
-        PaymentsMessage::Effect(What::Subscription(effect)) => subscription_effect(&app, effect).await,
-        PaymentsMessage::Effect(other) => Err(Error::new(format!("settle does not take {}", other.kind()))),
+    match Message::parse(&body)? {
+        Message::Command(command) => obey(&app, command).await,
+        Message::Effect(effect) => match effect.what {
+            What::RefundRequested { buyer, order, .. } => {
+                saga::drive(&app, buyer, order).await.map(drop).map_err(Error::from)
+            }
+            What::EventCancelled { event } => refund_event(&app, event).await,
+            What::Subscription(effect) => subscription_effect(&app, effect).await,
+            other => Err(Error::new(format!("settle does not take {}", other.kind()))),
+        },
+    }
+}
+
+async fn obey(app: &App, command: Command) -> Result<(), Error> {
+    match command {
+        Command::PaymentChanged { payment } => payment_changed(app, &payment).await,
+        Command::RefundChanged { payment, refund } => refund_changed(app, &payment, refund).await,
+        Command::DisputeChanged { payment } => dispute_changed(app, &payment).await,
+        Command::OrderDue { buyer, order } => order_due(app, buyer, order).await,
+        Command::RefundOrders { event, shard, cursor } => refund_orders(app, event, shard, cursor).await,
+        Command::SetupChanged { setup } => Ok(billing::setup_changed(app, &setup).await?),
+        Command::PeriodRefundChanged { payment, key } => Ok(billing::refund_changed(app, &payment, &key).await?),
     }
 }
 
@@ -60,11 +61,6 @@ async fn subscription_effect(app: &App, effect: SubscriptionEffect) -> Result<()
         }
         other => Err(Error::new(format!("settle does not take {}", other.kind()))),
     }
-}
-
-/// What is said of a message that is none of ours: where it ends to be one, and nothing of what it has there.
-fn unknown(error: serde_json::Error) -> Error {
-    Error::new(format!("an unknown message: it is wrong as {:?} at column {}", error.classify(), error.column()))
 }
 
 /// A due order comes back every minute by itself: what passes is not worth a message that waits beside it. But only

@@ -1,11 +1,12 @@
 //! What the bot does with what it hears. Whatever it does may be done again: an update may come twice.
 
-use super::telegram::{Membership, Message, NAME, Person, Press, Room, Say, What};
+use super::telegram::{Membership, Message, Person, Press, Room, Say, What};
 use super::{alerts, linking, lists};
 use domain::chats::{Chat, ChatRef, ChatState};
 use domain::texts::{Arg, Locale};
 use platform::App;
 use platform::messenger::Button;
+use platform::messenger::telegram::NAME;
 use platform::store::{Account, StoreError};
 
 /// Characters of a chat's name that are kept.

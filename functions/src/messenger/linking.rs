@@ -4,10 +4,10 @@
 
 use super::bot::{TRIES_MAX, Talk, Words, masked};
 use super::links::TOKEN_CHARS;
-use super::telegram::NAME;
 use domain::chats::{CHATS_MAX, Chat, ChatState};
 use domain::texts::Locale;
 use platform::messenger::Button;
+use platform::messenger::telegram::NAME;
 use platform::store::{Account, Link, StoreError};
 
 /// What is shown of a link that this chat may not take: a text's name.

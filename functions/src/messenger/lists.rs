@@ -5,7 +5,7 @@ use super::bot::{Talk, Words};
 use crate::catalog::months;
 use domain::alerts::{Alert, Scope, When};
 use domain::catalog::{Event, EventStatus};
-use domain::layout::STANDING_ROW;
+use domain::notices::seat_name;
 use domain::orders::{Order, OrderSeat, TicketState};
 use domain::texts::Arg;
 use futures_util::future::try_join_all;
@@ -129,14 +129,7 @@ fn valid(order: &Order) -> impl Iterator<Item = &OrderSeat> {
 }
 
 fn ticket_text(talk: &Talk<'_>, held: &Held) -> String {
-    let seat = |seat: &OrderSeat| {
-        let section = ("section", Arg::from(seat.section.as_str()));
-        if seat.row == STANDING_ROW {
-            return talk.plain("bot-standing-place", &[section]);
-        }
-        talk.plain("bot-seat", &[section, ("row", seat.row.as_str().into()), ("seat", seat.seat.as_str().into())])
-    };
-    let seats: Vec<String> = valid(&held.order).map(seat).collect();
+    let seats: Vec<String> = valid(&held.order).map(|seat| seat_name(&seat.name(), talk.locale)).collect();
     let (count, seats) = (seats.len() as i64, cut(&seats.join("; "), SEATS_CHARS_MAX));
     let args = [facts(talk, &held.event).as_slice(), &[("count", count.into()), ("seats", seats.into())]].concat();
     talk.html("bot-ticket", &args)

@@ -2,13 +2,9 @@
 //! webhook's answer may call (Bot API, "Making requests when getting updates").
 
 use platform::messenger::Button;
+use platform::messenger::telegram::{ANSWER_CHARS_MAX, text_message};
 use serde::Deserialize;
-use serde_json::{Value, json};
-
-/// The messenger's name, in routes and chats.
-pub const NAME: &str = "telegram";
-/// Characters of what is shown for a moment when a button was pressed (Bot API, answerCallbackQuery).
-const NOTE_CHARS_MAX: usize = 200;
+use serde_json::json;
 
 /// Something that happened. One of the members is there, or none that we know.
 #[derive(Debug, Deserialize)]
@@ -109,37 +105,28 @@ pub enum Say {
 impl Say {
     /// The body of the webhook's answer; none where there is nothing to say.
     pub fn body(&self) -> Option<String> {
-        let body = match self {
+        let (method, mut body) = match self {
             Self::Nothing => return None,
-            Self::Message { chat, html, buttons } => json!({
-                "method": "sendMessage", "chat_id": chat, "text": html, "parse_mode": "HTML",
-                "link_preview_options": { "is_disabled": true }, "reply_markup": keyboard(buttons),
-            }),
-            Self::Instead { chat, message, html, buttons } => json!({
-                "method": "editMessageText", "chat_id": chat, "message_id": message, "text": html, "parse_mode": "HTML",
-                "link_preview_options": { "is_disabled": true }, "reply_markup": keyboard(buttons),
-            }),
+            Self::Message { chat, html, buttons } => ("sendMessage", text_message(*chat, html, buttons)),
+            Self::Instead { chat, message, html, buttons } => {
+                let mut body = text_message(*chat, html, buttons);
+                body["message_id"] = json!(message);
+                ("editMessageText", body)
+            }
             Self::Note { press, text } => {
-                let text: String = text.chars().take(NOTE_CHARS_MAX).collect();
-                json!({ "method": "answerCallbackQuery", "callback_query_id": press, "text": text, "show_alert": true })
+                let text: String = text.chars().take(ANSWER_CHARS_MAX).collect();
+                ("answerCallbackQuery", json!({ "callback_query_id": press, "text": text, "show_alert": true }))
             }
         };
+        body["method"] = json!(method);
         Some(body.to_string())
     }
-}
-
-fn keyboard(buttons: &[Vec<Button>]) -> Value {
-    let button = |button: &Button| match button {
-        Button::Link { text, url } => json!({ "text": text, "url": url }),
-        Button::Press { text, data } => json!({ "text": text, "callback_data": data }),
-    };
-    let rows: Vec<Vec<Value>> = buttons.iter().map(|row| row.iter().map(button).collect()).collect();
-    json!({ "inline_keyboard": rows })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn updates_are_read_whatever_else_is_in_them() {
@@ -162,7 +149,7 @@ mod tests {
     fn a_note_is_as_short_as_it_must_be() {
         let note = Say::Note { press: "1".into(), text: "ж".repeat(300) };
         let body: Value = serde_json::from_str(&note.body().expect("it says something")).expect("it is JSON");
-        assert_eq!(body["text"].as_str().map(|text| text.chars().count()), Some(NOTE_CHARS_MAX));
+        assert_eq!(body["text"].as_str().map(|text| text.chars().count()), Some(ANSWER_CHARS_MAX));
         assert_eq!(Say::Nothing.body(), None);
     }
 }

@@ -3,7 +3,7 @@
 //! not heard it. The answer carries what the bot says, so nothing has to be called.
 
 use super::bot;
-use super::telegram::{self, Say, Update};
+use super::telegram::{Say, Update};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 use platform::App;
 use platform::http::{Path, Problem, body_problem};
 use platform::messenger::Button;
+use platform::messenger::telegram::NAME;
 use serde_json::error::Category;
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
@@ -43,7 +44,7 @@ async fn receive(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    if name != telegram::NAME {
+    if name != NAME {
         return Err(Problem::not_found());
     }
     let secret = app.secret("TELEGRAM_WEBHOOK_SECRET").await?;
@@ -62,13 +63,13 @@ async fn receive(
         }
         Err(error) => return Err(Problem::bad_request("malformed_json", error.to_string())),
     };
-    if let Some(answer) = app.links.answered(telegram::NAME, update.update_id).await? {
+    if let Some(answer) = app.links.answered(NAME, update.update_id).await? {
         return Ok(said(answer));
     }
     let say = bot::hear(&app, update.what).await?;
     let (answer, until) = (say.body().unwrap_or_default(), app.now() + SignedDuration::from_hours(UPDATE_HOURS));
     if !has_token(&say) {
-        app.links.note_answered(telegram::NAME, update.update_id, &answer, until).await?;
+        app.links.note_answered(NAME, update.update_id, &answer, until).await?;
     }
     Ok(said(answer))
 }

@@ -4,6 +4,7 @@
 use super::compose;
 use crate::Error;
 use crate::notices::{About, Command, send, tell};
+use crate::settle::LAST_PASS_SECONDS;
 use domain::catalog::{Event, EventStatus};
 use domain::ids::{EventId, SeatIndex};
 use domain::ledger::Cause;
@@ -15,9 +16,6 @@ use platform::store::LEDGER_SHARDS;
 
 /// Orders that one message works through.
 const PAGE_ORDERS: i32 = 25;
-/// Seconds after which the orders of a cancelled event are listed again, as `settle` does it: one that was being settled
-/// when it was cancelled is in the journal by then.
-const LAST_PASS_SECONDS: u16 = 120;
 
 /// Who bought before an event's last change is told of it; a new price alone is nobody's matter.
 pub async fn changed(app: &App, event: EventId) -> Result<(), Error> {

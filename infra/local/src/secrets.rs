@@ -90,8 +90,7 @@ impl LocalSecrets {
     }
 
     /// Those that a deployment makes itself, by the names that the template's parameters have for them unless they are given
-    /// others. The payment provider's and the bot's token come from
-    /// those who give them.
+    /// others. The payment provider's and the bot's token come from those who give them.
     pub fn deployed(&self) -> serde_json::Value {
         let secrets = [
             &self.token_signing_key,

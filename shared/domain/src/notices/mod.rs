@@ -7,7 +7,7 @@ mod text;
 
 pub use kinds::{GROUPS, Group, Kind, Rules, Show, is_told};
 pub use settings::{Quiet, SETTINGS_ZONE, Settings, SettingsRefused, deliver_at};
-pub use text::{Link, Text};
+pub use text::{Link, Text, seat_name};
 
 use crate::ids::{NoticeId, UserId, keyed};
 use crate::texts::Locale;

@@ -144,13 +144,14 @@ fn seat_list(seats: &[SeatName], locale: Locale) -> Arg {
     Arg::Text(seats.iter().map(|seat| seat_name(seat, locale)).collect::<Vec<_>>().join("\n"))
 }
 
-fn seat_name(seat: &SeatName, locale: Locale) -> String {
+/// What somebody calls a seat, in their language.
+pub fn seat_name(seat: &SeatName, locale: Locale) -> String {
     let section = ("section", Arg::from(seat.section.as_str()));
     if seat.row == STANDING_ROW {
-        return locale.plain("notice-standing", &[section]);
+        return locale.plain("standing", &[section]);
     }
     let (row, number) = (("row", Arg::from(seat.row.as_str())), ("seat", Arg::from(seat.seat.as_str())));
-    locale.plain("notice-seat", &[section, row, number])
+    locale.plain("seat", &[section, row, number])
 }
 
 fn count(seats: usize) -> (&'static str, Arg) {

@@ -79,7 +79,10 @@ pub struct Stamp {
 impl Stamp {
     pub fn word(&self) -> String {
         let word = held(self.expiry, self.hold);
-        self.channel.map_or(word.clone(), |channel| channel.set_aside() + &word)
+        match self.channel {
+            Some(channel) => channel.set_aside() + &word,
+            None => word,
+        }
     }
 }
 

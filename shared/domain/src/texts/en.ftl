@@ -28,8 +28,8 @@ tickets = { $count ->
    *[other] { $count } tickets
  }
 # Notices: `notices/text.rs`. $event, $place and $when are the performance's.
-notice-seat = { $section }, row { $row }, seat { $seat }
-notice-standing = { $section }, standing
+seat = { $section }, row { $row }, seat { $seat }
+standing = { $section }, standing
 notice-link-order = Open the order
 notice-link-pay = Pay
 notice-link-event = Choose seats
@@ -150,8 +150,6 @@ bot-ticket =
     { $date }
     { $venue }, { $city }
     { tickets }: { $seats }
-bot-seat = { $section }, row { $row }, seat { $seat }
-bot-standing-place = { $section }, standing
 bot-tickets-more = { $count ->
     [one] And one more order on the box office's pages.
    *[other] And { $count } more orders on the box office's pages.

@@ -29,8 +29,8 @@ tickets = { $count ->
    *[many] { $count } билетов
  }
 # Notices: `notices/text.rs`. $event, $place and $when are the performance's.
-notice-seat = { $section }, ряд { $row }, место { $seat }
-notice-standing = { $section }, без места
+seat = { $section }, ряд { $row }, место { $seat }
+standing = { $section }, без места
 notice-link-order = Открыть заказ
 notice-link-pay = Оплатить
 notice-link-event = Выбрать места
@@ -154,8 +154,6 @@ bot-ticket =
     { $date }
     { $venue }, { $city }
     { tickets }: { $seats }
-bot-seat = { $section }, ряд { $row }, место { $seat }
-bot-standing-place = { $section }, без места
 bot-tickets-more = { $count ->
     [one] И ещё { $count } заказ на страницах кассы.
     [few] И ещё { $count } заказа на страницах кассы.

@@ -14,12 +14,14 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The messenger's name, in routes and chats.
+pub const NAME: &str = "telegram";
 /// How long one call may take; Telegram answers most in under a second.
 const CALL_SECONDS_MAX: u64 = 6;
 /// Characters that people read in a message, below a picture, and in what is shown for a moment.
 const TEXT_CHARS_MAX: usize = 4_096;
 const CAPTION_CHARS_MAX: usize = 1_024;
-const ANSWER_CHARS_MAX: usize = 200;
+pub const ANSWER_CHARS_MAX: usize = 200;
 /// Characters of what a link to a bot may carry.
 const START_CHARS_MAX: usize = 64;
 /// The longest that we let ourselves be told to wait.
@@ -138,16 +140,7 @@ impl Telegram {
     }
 
     async fn write_text(&self, chat: i64, message: &Outgoing) -> Result<(), SendError> {
-        let mut body = json!({
-            "chat_id": chat,
-            "text": cut::cut(&message.html, TEXT_CHARS_MAX),
-            "parse_mode": "HTML",
-            "link_preview_options": { "is_disabled": true },
-        });
-        if !message.buttons.is_empty() {
-            body["reply_markup"] = keyboard(&message.buttons);
-        }
-        self.call("sendMessage", body.into()).await
+        self.call("sendMessage", text_message(chat, &message.html, &message.buttons).into()).await
     }
 
     async fn write_photo(
@@ -170,7 +163,7 @@ impl Telegram {
 
 impl Messenger for Telegram {
     fn name(&self) -> &'static str {
-        "telegram"
+        NAME
     }
 
     fn send<'a>(&'a self, chat: &'a str, message: &'a Outgoing) -> Sent<'a, ()> {
@@ -243,13 +236,28 @@ fn is_token(token: &str) -> bool {
     })
 }
 
-fn keyboard(rows: &[Vec<Button>]) -> Value {
+/// Buttons below a message (Bot API, InlineKeyboardMarkup).
+pub fn keyboard(rows: &[Vec<Button>]) -> Value {
     let key = |button: &Button| match button {
         Button::Link { text, url } => json!({ "text": text, "url": url }),
         Button::Press { text, data } => json!({ "text": text, "callback_data": data }),
     };
     let rows: Vec<Vec<Value>> = rows.iter().map(|row| row.iter().map(key).collect()).collect();
     json!({ "inline_keyboard": rows })
+}
+
+/// A message of text, as `sendMessage` takes it, and `editMessageText` with the message's id.
+pub fn text_message(chat: i64, html: &str, buttons: &[Vec<Button>]) -> Value {
+    let mut body = json!({
+        "chat_id": chat,
+        "text": cut::cut(html, TEXT_CHARS_MAX),
+        "parse_mode": "HTML",
+        "link_preview_options": { "is_disabled": true },
+    });
+    if !buttons.is_empty() {
+        body["reply_markup"] = keyboard(buttons);
+    }
+    body
 }
 
 /// A form of texts and a picture (RFC 7578). What parts them is derived from the picture, so it stands nowhere in it.

@@ -44,10 +44,8 @@ impl Chats {
         let mut parts = vec![TransactWriteItem::builder().put(put).build()];
         let listed = Put::builder().table_name(self.0.table()?).set_item(Some(listed_item(next)));
         parts.push(TransactWriteItem::builder().put(listed.build().expect("table and item are set")).build());
-        parts.extend(match before.filter(|before| before.user != next.user) {
-            Some(lost) => Some(self.unlisted(lost)?),
-            None => None,
-        });
+        let lost = before.filter(|before| before.user != next.user);
+        parts.extend(lost.map(|lost| self.unlisted(lost)).transpose()?);
         self.0.transact_all(parts).await
     }
 
