@@ -1,9 +1,11 @@
 //! Why an event was not handled, and whether it is worth another try at once.
 
 use crate::saga::SagaError;
+use axum::http::StatusCode;
 use domain::orders::RefundRefused;
 use platform::bus::BusError;
 use platform::config::Missing;
+use platform::http::Problem;
 use platform::payments::GatewayError;
 use platform::store::StoreError;
 use std::time::Duration;
@@ -58,6 +60,17 @@ impl From<SagaError> for Error {
             SagaError::Refused(_) | SagaError::RefundRefused(_) | SagaError::NoEvent | SagaError::Restless => {
                 Self::new(error)
             }
+        }
+    }
+}
+
+/// Of a part that is a request's elsewhere; who asked for too much there comes again here.
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        let cause = problem.cause().unwrap_or(problem.code);
+        match problem.status {
+            StatusCode::SERVICE_UNAVAILABLE => Self::passing(cause, Duration::ZERO),
+            _ => Self::new(cause),
         }
     }
 }

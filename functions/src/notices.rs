@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::commands::message_of;
-use domain::chats::{ChatRef, ChatState};
+use domain::chats::{ChatRef, ChatState, EMAIL};
 use domain::ids::{EventId, NoticeId, UserId};
 use domain::notices::Notice;
 use jiff::Timestamp;
@@ -61,7 +61,7 @@ impl Command {
 }
 
 /// Tells somebody something, once however often it is asked for: the notice is in their list, and on its way to each chat
-/// that they have. What was told first stays.
+/// that they have, or to their address. What was told first stays.
 pub async fn tell(app: &App, notice: Notice) -> Result<(), Error> {
     let notice = match app.notices.put_new(&notice).await? {
         Ok(()) => notice,
@@ -70,12 +70,14 @@ pub async fn tell(app: &App, notice: Notice) -> Result<(), Error> {
     };
     let chats = app.chats.of_user(notice.user).await?;
     let linked = chats.into_iter().filter(|chat| chat.state == ChatState::Linked);
-    let deliver = linked.flat_map(|chat| {
-        // One after the other, as they are to be read; the chat's pace is one a second.
-        let message = |part| Delivery::new(&notice, chat.at.clone(), part).message(u16::from(part));
-        (0..notice.parts()).map(message).collect::<Vec<_>>()
-    });
-    send(app, deliver.collect()).await
+    // One after the other, as they are to be read; the chat's pace is one a second.
+    let message = |chat: &ChatRef, part| Delivery::new(&notice, chat.clone(), part).message(u16::from(part));
+    let in_chats = linked.flat_map(|chat| (0..notice.parts()).map(move |part| (chat.at.clone(), part)));
+    let mut messages: Vec<_> = in_chats.map(|(chat, part)| message(&chat, part)).collect();
+    if messages.is_empty() && app.messenger(EMAIL).is_some() {
+        messages.push(message(&ChatRef::email_of(notice.user), 0));
+    }
+    send(app, messages).await
 }
 
 /// Puts messages on the Deliveries queue.

@@ -22,6 +22,7 @@ from botocore.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "boxoffice"
 BUCKET, KEY = "boxoffice-artefacts", "bootstrap.zip"
+MAIL_DOMAIN = "tickets.example"
 QUEUES = ["Payments", "Offers", "Deliveries", "Unpublished"]
 START_SECONDS_MAX = 30
 STACK_SECONDS_MAX = 120
@@ -168,7 +169,7 @@ class Cloud:
 
     def client(self, service, key="test", secret="test", token=None):
         """The account's owner, unless other credentials are given."""
-        config = Config(retries={"max_attempts": 2}, read_timeout=60)
+        config = Config(retries={"max_attempts": 6}, read_timeout=60)
         given = {"aws_access_key_id": key, "aws_secret_access_key": secret, "aws_session_token": token}
         return boto3.client(service, endpoint_url=self.endpoint, region_name=system.REGION, config=config, **given)
 
@@ -226,6 +227,8 @@ class Cloud:
             "StripePublishableKey": self.keys["publishable"],
             "TelegramApiBase": self.messenger,
             "TelegramBot": "boxoffice_bot",
+            "EmailFrom": f"Tickets <tickets@{MAIL_DOMAIN}>",
+            "EmailIdentity": MAIL_DOMAIN,
         }
         text = (ROOT / "template.yaml").read_text()
         self.template, self.left_out = system.adapted(system.transformed(text, BUCKET, KEY, parameters))
@@ -250,6 +253,12 @@ class Cloud:
         self.names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in listed}
         # The address with the API's id in its host needs a resolver that knows *.localhost.
         self.api = f"{self.endpoint}/_aws/execute-api/{self.names['Api']}/$default"
+
+    def mails(self, to):
+        """Subjects of the e-mails that SES was given for this address."""
+        with urllib.request.urlopen(f"{self.endpoint}/_ministack/ses/messages", timeout=START_SECONDS_MAX) as answer:
+            sent = json.load(answer)["messages"]
+        return [mail["Subject"] for mails in sent.values() for mail in mails if to in mail["To"]]
 
     def invoke(self, function):
         """Runs a function as its schedule would, and returns what it returned."""

@@ -4,7 +4,7 @@ import itertools
 from datetime import datetime, timedelta, timezone
 
 from chats import Chat
-from office import CONSENT, DAY_SECONDS, MONTH_SECONDS, plan_terms, promotion_terms, text_of
+from office import CONSENT, DAY_SECONDS, MONTH_SECONDS, eventually, plan_terms, promotion_terms, text_of
 
 # Rows of the small hall's stalls: an exercise takes two seats of a row of its own.
 ROWS = 30
@@ -175,11 +175,14 @@ def told(scene, person, kind):
 
 
 def notify(scene):
-    """Tickets come into a chat with their codes; who bought hears that the event was called off, who subscribes that they do."""
-    office, person = scene.office, scene.office.person("listener")
+    """Tickets come into a chat with their codes, or by e-mail; who bought hears that the event was called off, who subscribes that
+    they do."""
+    office, person, other = scene.office, scene.office.person("listener"), scene.office.person("reader")
     chat, event = Chat(office, person), office.event(scene.admin, scene.hall)
     office.buy(person, event, 1)
+    office.buy(other, event, 2)
     chat.comes("a picture of a code", lambda message: "<img" in message)
+    eventually("an e-mail", lambda: office.cloud.mails(other.email), WAIT_SECONDS)
     scene.admin.ask("POST", f"/admin/events/{event}/cancellation")
     told(scene, person, "event.cancelled")
     office.subscribe(person, scene.plan)
@@ -201,8 +204,9 @@ def offers(scene):
     office, person = scene.office, scene.office.person("waiting")
     office.subscribe(person, scene.plan)
     Chat(office, person)
-    event, row = scene.place()
-    order = office.hold(scene.buyer, event, row)
+    # Where nobody else waits.
+    event = office.event(scene.admin, scene.hall)
+    order = office.hold(scene.buyer, event, 1)
     wish = {"scope": {"event_id": event}, "when": "seats_back", "quantity": 2}
     for standing in (True, False):
         person.ask("POST", "/alerts", wish | {"standing": standing}, 201)

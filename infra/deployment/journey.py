@@ -37,7 +37,7 @@ def opening(office, state):
 
 
 def buying(office, state):
-    """two seats are held, paid by card, and become two valid tickets with codes"""
+    """two seats are held, paid by card, and become two valid tickets, which come by e-mail"""
     buyer, event = state["buyer"], state["event"]
     order = office.hold(buyer, event, 1)
     assert order["status"] == "held", order
@@ -54,6 +54,8 @@ def buying(office, state):
     assert (intent["status"], intent["amount_received"]) == ("succeeded", TOTAL), intent
     tickets = buyer.ask("GET", "/tickets")["items"]
     assert [ticket["status"] for ticket in tickets] == ["valid", "valid"], tickets
+    subject = "Your 2 tickets are here: The Cherry Orchard"
+    eventually("they are sent by e-mail", lambda: office.cloud.mails(buyer.email) == [subject])
     state |= {"paid": paid | {"payment_id": payment["payment_id"]}, "tickets": tickets}
 
 

@@ -18,7 +18,8 @@ Not shown here, since ministack differs from AWS or nobody can move the clock of
   - routes: it ignores an HTTP API's Body, so the routes that SAM writes there were made as resources of their own
   - throttling of routes, and instances that are reserved
   - rights that AWS uses in a function's name (logs, reading queues and streams): it asks for none of them, so a role that lacked
-    one would work here; and it asks for sqs:SendMessageBatch and sns:PublishBatch, which AWS does not have, so they were given
+    one would work here; it asks for sqs:SendMessageBatch and sns:PublishBatch, which AWS does not have, and for ses:SendEmail of
+    no identity by name, so they were given
   - the tables' own policies, which forbid everybody to change Ledger and Desk: it reads none. The roles' own were tried
   - encryption, point-in-time recovery, warm throughput, deletion protection: taken note of, without effect
   - what the dashboard shows, and that alarms ring. Alarms over several metrics it refuses, so these were left out:
@@ -49,7 +50,7 @@ def main():
     parser.add_argument("--artefact", default="target/artefact/bootstrap/bootstrap", help="the bootstrap that the functions run (%(default)s)")
     parser.add_argument("--tools", default="target/debug", help="where boxoffice and sandbox are (%(default)s)")
     parser.add_argument("--permissions", action="store_true", help="take each permission away in turn; writes infra/permissions.md")
-    parser.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="with --permissions: this one's alone, writing nothing")
+    parser.add_argument("--only", action="append", default=[], metavar="FUNCTION", help="with --permissions: this one's alone")
     parser.add_argument("--tables", action="store_true", help="run the core tests of tests/it against ministack's DynamoDB instead")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Enter is pressed")
     ask = parser.parse_args()

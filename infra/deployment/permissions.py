@@ -16,6 +16,8 @@ DONE_SECONDS_MAX = 90
 LOOK_SECONDS = 0.2
 # How long a message rests here after a failed delivery, so that what was denied is tried again soon.
 REST_SECONDS = 2
+# And how often it comes, so that it is there when what was taken is put back.
+DELIVERIES_MAX = 1_000
 # Calls that AWS makes under the function's role. ministack makes them as itself, so that nothing can be denied.
 BY_THE_HOST = {
     "logs:CreateLogStream", "logs:PutLogEvents", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes",
@@ -25,13 +27,15 @@ NEEDED, HOST, SPARE, SILENT = "needed", "not asked", "SPARE", "FAILED"
 
 
 def run(office, say, only=()):
-    """Tries every permission of every function's role, or of these functions'; ends with an error if one is spare. Of all it
-    writes the table."""
+    """Tries every permission of every function's role, or of these functions', and writes them to the table; ends with an error
+    if one is spare."""
     cloud = office.cloud
     roles = Roles(cloud)
     queues = cloud.client("sqs")
     for name in QUEUES:
-        attributes = {"VisibilityTimeout": str(REST_SECONDS)}
+        dead = json.loads(queues.get_queue_attributes(QueueUrl=cloud.names[name], AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"])
+        policy = json.dumps(dead | {"maxReceiveCount": DELIVERIES_MAX})
+        attributes = {"VisibilityTimeout": str(REST_SECONDS), "RedrivePolicy": policy}
         queues.set_queue_attributes(QueueUrl=cloud.names[name], Attributes=attributes)
     scene = exercises.Scene(office)
     rows = []
@@ -40,10 +44,10 @@ def run(office, say, only=()):
             continue
         started = time.monotonic()
         result, note = tried(scene, roles, role, number, action, resource)
-        rows.append((role, action, shown(cloud, resource), result, note))
+        rows.append((role[:-4], action, shown(cloud, resource), result, note))
         say(f"{time.monotonic() - started:6.1f} s  {result:<12} {role:<20} {action:<30} {rows[-1][2]}  {note}")
-    if not only:
-        TABLE.write_text(written(rows))
+    others = [row for row in known(TABLE.read_text()) if only and row[0] not in only]
+    TABLE.write_text(written(others + rows))
     wrong = [row for row in rows if row[3] in (SPARE, SILENT)]
     assert not wrong, f"spare or silent: {wrong}"
 
@@ -184,5 +188,12 @@ can be refused there; these rights are the ones that AWS's documentation asks fo
 | function | action | resource | result |
 |---|---|---|---|
 """
-    lines = [f"| {role[:-4]} | `{action}` | `{name}` | {result}{': ' + note if note else ''} |\n" for role, action, name, result, note in sorted(rows)]
+    lines = [f"| {function} | `{action}` | `{name}` | {result}{': ' + note if note else ''} |\n" for function, action, name, result, note in sorted(rows)]
     return head + "".join(lines)
+
+
+def known(table):
+    """The rows of a table that was written."""
+    for function, action, name, said in re.findall(r"^\| (\w+) \| `(.+?)` \| `(.+?)` \| (.+) \|$", table, re.MULTILINE):
+        result, _, note = said.partition(": ")
+        yield function, action, name, result, note

@@ -5,7 +5,7 @@ use crate::TestApp;
 use axum::Router;
 use boxoffice::Options;
 use boxoffice::host::{Code, Functions, Reply, Starts};
-use domain::chats::{Chat, ChatRef, ChatState};
+use domain::chats::{Chat, ChatRef, ChatState, EMAIL};
 use domain::ids::UserId;
 use platform::App;
 use platform::messenger::{Messenger, Outgoing, SendError, Sent};
@@ -78,7 +78,8 @@ struct WithMessenger(Notebook);
 
 impl WithMessenger {
     fn given(&self, mut app: App) -> App {
-        app.messengers = vec![Arc::new(self.0.clone())];
+        app.messengers.retain(|known| known.name() == EMAIL);
+        app.messengers.push(Arc::new(self.0.clone()));
         app
     }
 }
@@ -104,8 +105,12 @@ impl Code for WithMessenger {
 impl TestApp {
     /// A box office with a messenger that writes down what it is sent.
     pub async fn start_with_messenger() -> (Self, Notebook) {
+        Self::start_with_messenger_and(crate::options()).await
+    }
+
+    pub async fn start_with_messenger_and(options: Options) -> (Self, Notebook) {
         let notebook = Notebook::default();
-        let options = Options { code: Arc::new(WithMessenger(notebook.clone())), ..crate::options() };
+        let options = Options { code: Arc::new(WithMessenger(notebook.clone())), ..options };
         (Self::start_with(options).await, notebook)
     }
 

@@ -8,6 +8,7 @@ mod catalog;
 mod costs;
 mod crash;
 mod disputes;
+mod email;
 mod fight;
 mod gateway;
 mod journal;

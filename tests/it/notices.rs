@@ -41,7 +41,7 @@ async fn want(app: &TestApp, user: &User, settings: &Value) {
 
 /// What a camera reads in a picture: a PNG (ISO/IEC 15948) in grey, of one bit a pixel and without filters.
 fn read_picture(message: &Outgoing) -> String {
-    let file = message.picture.as_deref().expect("it has a picture");
+    let file = message.pictures.first().expect("it has a picture");
     let number = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four bytes"));
     assert_eq!((&file[..8], &file[12..16], number(8)), (b"\x89PNG\r\n\x1a\n".as_slice(), b"IHDR".as_slice(), 13));
     assert_eq!(file[24..29], [1, 0, 0, 0, 0]);
@@ -93,7 +93,7 @@ async fn whoever_buys_is_told_once_with_the_codes() {
     assert_eq!((sent.len(), notebook.attempts("1")), (3, 3), "a text, and a message for each code; {sent:#?}");
     let url = format!("{}/#/orders/{}", app.running.url, id(&order));
     assert_eq!(sent[0].buttons, [[Button::Link { text: "Open the order".into(), url }]]);
-    assert_eq!((sent[0].html.as_str(), &sent[0].picture), (html, &None));
+    assert_eq!((sent[0].html.as_str(), sent[0].pictures.len()), (html, 0));
     let read: BTreeSet<String> = sent[1..].iter().map(read_picture).collect();
     let mut codes = BTreeSet::new();
     for seat in order["seats"].as_array().expect("a list") {

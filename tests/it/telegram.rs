@@ -111,7 +111,7 @@ async fn buttons_are_pressed_and_answered_and_pictures_seen() {
         vec![Button::Press { text: "Да 🎉".into(), data: "link:abc".into() }],
         vec![Button::Link { text: "Pay".into(), url: format!("{}/pay", world.app.url) }],
     ];
-    let message = Outgoing { buttons, picture: Some(png()), ..text("Seat <code>A&amp;1</code>") };
+    let message = Outgoing { buttons, pictures: vec![png()], ..text("Seat <code>A&amp;1</code>") };
     world.send(CHAT, &message).await.expect("it arrives");
     let seen = world.read(CHAT).pop().expect("it arrived");
     assert_eq!((seen.text.as_str(), seen.picture), ("Seat A&1", Some(png())));
@@ -128,7 +128,7 @@ async fn buttons_are_pressed_and_answered_and_pictures_seen() {
     let [.., picture, words] = &world.read(CHAT)[..] else { panic!("two messages") };
     assert!(picture.picture.is_some() && picture.text.is_empty() && picture.buttons.is_empty());
     assert!(words.picture.is_none() && words.text.len() == 1_025 && words.buttons.len() == 2);
-    let no_picture = Outgoing { picture: Some(b"<svg/>".to_vec()), ..text("x") };
+    let no_picture = Outgoing { pictures: vec![b"<svg/>".to_vec()], ..text("x") };
     assert!(matches!(world.send(CHAT, &no_picture).await, Err(SendError::Refused(_))));
 }
 
@@ -281,7 +281,7 @@ async fn a_person_can_chat_on_a_page() {
     let chat: i64 = page.rsplit('/').next().and_then(|id| id.parse().ok()).expect("it is a chat's page");
     assert_eq!(world.bot.messages(chat)[0].text, "/start tok_1");
     let buttons = vec![vec![Button::Press { text: "<i>".into(), data: "a\"b".into() }]];
-    let message = Outgoing { buttons, picture: Some(png()), ..text("<b>Да</b> &lt;script&gt;") };
+    let message = Outgoing { buttons, pictures: vec![png()], ..text("<b>Да</b> &lt;script&gt;") };
     world.send(chat, &message).await.expect("it arrives");
     let (_, is_guarded, html) = look(&page).await;
     assert!(is_guarded && html.contains("&lt;b&gt;Ада") && html.contains("<b>Да</b> &lt;script&gt;"), "{html}");

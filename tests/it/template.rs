@@ -279,7 +279,9 @@ fn many(one_or_more: &Value) -> Vec<&str> {
 /// The statements of a role's own policies.
 fn statements(role: &Value) -> impl Iterator<Item = &Value> {
     let policies = role["Policies"].as_array().into_iter().flatten();
-    policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten())
+    let statements = policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().into_iter().flatten());
+    // Of an `!If`, what is there when its condition holds.
+    statements.map(|statement| statement.as_array().map_or(statement, |choice| &choice[1]))
 }
 
 #[test]

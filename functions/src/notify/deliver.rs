@@ -4,7 +4,7 @@
 use super::picture;
 use crate::Error;
 use crate::notices::{Delivery, send};
-use domain::chats::{Chat, ChatState};
+use domain::chats::{Chat, ChatRef, ChatState, EMAIL};
 use domain::notices::{Notice, Text, deliver_at};
 use domain::texts::Locale;
 use jiff::{SignedDuration, Timestamp};
@@ -14,8 +14,6 @@ use platform::{App, telemetry};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far messages to one messenger are apart, over all chats: 25 a second, where Telegram takes some 30.
-const APART_MILLISECONDS: i64 = 40;
 /// How far messages to one chat are apart.
 const CHAT_APART_MILLISECONDS: i64 = 1_000;
 /// How long a turn is good for: what comes later takes another, so that what a slow queue held back is no flood.
@@ -32,10 +30,7 @@ const DELAY_SECONDS_MAX: i64 = 900;
 pub async fn deliver(app: &App, ask: Delivery) -> Result<(), Error> {
     let now = app.now();
     let Some(notice) = app.notices.get(ask.user, ask.notice).await? else { return Ok(()) };
-    let chat = app.chats.get(&ask.chat).await?;
-    let Some(chat) = chat.filter(|chat| chat.user == ask.user && chat.state == ChatState::Linked) else {
-        return Ok(());
-    };
+    let Some(to) = To::of(app, &ask).await? else { return Ok(()) };
     let settings = app.notices.settings(ask.user).await?;
     let at = deliver_at(&settings, &notice.kind, now).filter(|_| !notice.is_outdated(now));
     let message = Message { notice: ask.notice, chat: &ask.chat, part: ask.part };
@@ -51,28 +46,60 @@ pub async fn deliver(app: &App, ask: Delivery) -> Result<(), Error> {
     }
     let messenger = app.messenger(ask.chat.messenger());
     let messenger = messenger.ok_or_else(|| Error::new(format!("there is no messenger {}", ask.chat.messenger())))?;
-    let (ask, turn) = turns(app, ask, now).await?;
+    let (ask, turn) = turns(app, ask, messenger.apart(), now).await?;
     if turn > now {
         return again(app, ask, turn, now).await;
     }
-    one(app, messenger, &ask, &notice, chat).await
+    one(app, messenger, &ask, &notice, to).await
+}
+
+/// Whom a message is for.
+enum To {
+    Chat(Chat),
+    Address(String),
+}
+
+impl To {
+    /// None where the chat is not theirs any more, or cannot be written to.
+    async fn of(app: &App, ask: &Delivery) -> Result<Option<Self>, Error> {
+        if ask.chat.is_email() {
+            return Ok(app.accounts.get(ask.user).await?.map(|account| Self::Address(account.email)));
+        }
+        let chat = app.chats.get(&ask.chat).await?;
+        Ok(chat.filter(|chat| chat.user == ask.user && chat.state == ChatState::Linked).map(Self::Chat))
+    }
+
+    /// As their messenger names them.
+    fn name(&self) -> &str {
+        match self {
+            Self::Chat(chat) => chat.at.id(),
+            Self::Address(address) => address,
+        }
+    }
 }
 
 /// The turns of a message, in its chat and then at the messenger, and the later of them. Those that it has are kept while they
 /// are good; a chat's turn that is for later takes none at the messenger, which others could use meanwhile.
-async fn turns(app: &App, ask: Delivery, now: Timestamp) -> Result<(Delivery, Timestamp), Error> {
+async fn turns(
+    app: &App,
+    ask: Delivery,
+    apart: SignedDuration,
+    now: Timestamp,
+) -> Result<(Delivery, Timestamp), Error> {
     let good = |turn: Option<Timestamp>| turn.filter(|turn| now.duration_since(*turn).as_secs() <= TURN_SECONDS_MAX);
-    let apart = SignedDuration::from_millis;
     let chat_turn = match good(ask.chat_turn) {
         Some(turn) => turn,
-        None => app.notices.turn(&Pace::Chat(&ask.chat), apart(CHAT_APART_MILLISECONDS), now).await?,
+        None => {
+            let apart = SignedDuration::from_millis(CHAT_APART_MILLISECONDS);
+            app.notices.turn(&Pace::Chat(&ask.chat), apart, now).await?
+        }
     };
     if chat_turn > now {
         return Ok((Delivery { chat_turn: Some(chat_turn), turn: None, ..ask }, chat_turn));
     }
     let turn = match good(ask.turn) {
         Some(turn) => turn,
-        None => app.notices.turn(&Pace::Messenger(ask.chat.messenger()), apart(APART_MILLISECONDS), now).await?,
+        None => app.notices.turn(&Pace::Messenger(ask.chat.messenger()), apart, now).await?,
     };
     Ok((Delivery { chat_turn: Some(chat_turn), turn: Some(turn), ..ask }, turn))
 }
@@ -86,15 +113,9 @@ async fn again(app: &App, ask: Delivery, at: Timestamp, now: Timestamp) -> Resul
 }
 
 /// Sends one message whose turn it is, unless somebody did or is at it.
-async fn one(
-    app: &App,
-    messenger: &Arc<dyn Messenger>,
-    ask: &Delivery,
-    notice: &Notice,
-    chat: Chat,
-) -> Result<(), Error> {
+async fn one(app: &App, messenger: &Arc<dyn Messenger>, ask: &Delivery, notice: &Notice, to: To) -> Result<(), Error> {
     let (now, message) = (app.now(), Message { notice: ask.notice, chat: &ask.chat, part: ask.part });
-    let Some(outgoing) = compose(app, notice, ask.part).await? else {
+    let Some(outgoing) = compose(app, notice, ask).await? else {
         return app.notices.end(&message, Ended::Failed, now).await.map_err(Error::from);
     };
     let until = now + SignedDuration::from_secs(CLAIM_SECONDS);
@@ -109,12 +130,12 @@ async fn one(
         // One before it had no answer: this one may be the second that its reader sees.
         count(app, "NoticesRepeated");
     }
-    let sent = messenger.send(ask.chat.id(), &outgoing).await;
-    settle(app, ask, sent, attempt, chat).await
+    let sent = messenger.send(to.name(), &outgoing).await;
+    settle(app, ask, sent, attempt, to).await
 }
 
 /// Says what became of a message, and what follows.
-async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt: u32, chat: Chat) -> Result<(), Error> {
+async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt: u32, to: To) -> Result<(), Error> {
     let (now, message) = (app.now(), Message { notice: ask.notice, chat: &ask.chat, part: ask.part });
     let anew = || Delivery { chat_turn: None, turn: None, ..ask.clone() };
     let end = async |ended| app.notices.end(&message, ended, now).await;
@@ -148,7 +169,13 @@ async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt:
         }
         SendError::Unreachable(_) => {
             end(Ended::Failed).await?;
-            unreachable_chat(app, ask, chat).await
+            match to {
+                To::Chat(chat) => unreachable_chat(app, ask, chat).await,
+                To::Address(_) => {
+                    count(app, "NoticesUnreached");
+                    Ok(())
+                }
+            }
         }
         SendError::Refused(_) => {
             tracing::error!(notice = %ask.notice, %error, "a notice was refused");
@@ -163,7 +190,7 @@ async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt:
 }
 
 /// A chat that we may not write to any more gets nothing until its person links it again; what it was to get goes to the other
-/// chats of theirs, where it is not already, and is in their list in any case.
+/// chats of theirs, where it is not already, or to their address, and is in their list in any case.
 async fn unreachable_chat(app: &App, ask: &Delivery, chat: Chat) -> Result<(), Error> {
     count(app, "ChatsUnreachable");
     let next = Chat { state: ChatState::Unreachable, v: chat.v + 1, ..chat };
@@ -174,31 +201,38 @@ async fn unreachable_chat(app: &App, ask: &Delivery, chat: Chat) -> Result<(), E
     }
     let chats = app.chats.of_user(ask.user).await?;
     let others = chats.into_iter().filter(|chat| chat.state == ChatState::Linked && chat.at != ask.chat);
-    let others = others.map(|chat| Delivery { chat: chat.at, chat_turn: None, turn: None, ..ask.clone() }.message(0));
-    let others: Vec<_> = others.collect();
+    let instead = |chat, part| Delivery { chat, part, chat_turn: None, turn: None, ..ask.clone() }.message(0);
+    let mut others: Vec<_> = others.map(|chat| instead(chat.at, ask.part)).collect();
+    if others.is_empty() && app.messenger(EMAIL).is_some() {
+        others.push(instead(ChatRef::email_of(ask.user), 0));
+    }
     if others.is_empty() {
         count(app, "NoticesUnreached");
     }
     send(app, others).await
 }
 
-/// The message, in its reader's language; none if it is not needed any more.
-async fn compose(app: &App, notice: &Notice, part: u8) -> Result<Option<Outgoing>, Error> {
+/// The message, in its reader's language; none if it is not needed any more. An e-mail is the whole notice.
+async fn compose(app: &App, notice: &Notice, ask: &Delivery) -> Result<Option<Outgoing>, Error> {
+    let part = ask.part;
     let account = app.accounts.get(notice.user).await?;
     let locale = account.map_or_else(Locale::default, |account| Locale::of_tag(&account.locale));
     let Text { html, links } = notice.part_text(part, locale);
-    let picture = match (notice.part_ticket(part), notice.kind.order()) {
-        (Some(index), Some(order)) => picture::of_ticket(app, notice.user, order, index).await?,
-        _ => None,
-    };
+    let parts = if ask.chat.is_email() { 0..notice.parts() } else { part..part + 1 };
+    let mut pictures = Vec::new();
+    for index in parts.filter_map(|part| notice.part_ticket(part)) {
+        if let Some(order) = notice.kind.order() {
+            pictures.extend(picture::of_ticket(app, notice.user, order, index).await?);
+        }
+    }
     // A message of a code alone says nothing without it; the ticket was given back meanwhile.
-    if part > 0 && picture.is_none() {
+    if part > 0 && pictures.is_empty() {
         return Ok(None);
     }
     let base = app.config.get("PUBLIC_URL")?;
     let button = |link: domain::notices::Link| Button::Link { text: link.text, url: format!("{base}{}", link.path) };
     let buttons = links.into_iter().map(|link| vec![button(link)]).collect();
-    Ok(Some(Outgoing { html, buttons, picture }))
+    Ok(Some(Outgoing { html, buttons, pictures }))
 }
 
 fn whole_seconds(wait: Duration) -> SignedDuration {

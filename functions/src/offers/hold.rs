@@ -130,7 +130,7 @@ async fn hold(app: &App, event: &Event, alert: &Alert, places: &[Place], free: &
                     end(app, alert).await?;
                     return Ok(Came::Refused);
                 }
-                Err(problem) => return Err(Error::passing(problem.code, std::time::Duration::ZERO)),
+                Err(problem) => return Err(problem.into()),
             }
         }
     };

@@ -83,10 +83,11 @@ struct Hosted {
 }
 
 impl Host {
-    /// Gives each function an `App` with exactly the environment that the template names for it.
+    /// Gives each function an `App` with exactly the environment that the template names for it, and what Lambda gives every one.
     pub fn new(
         system: &System,
         code: Arc<dyn Code>,
+        given: &BTreeMap<String, String>,
         clients: &Clients,
         clock: &Clock,
         rng: &Rng,
@@ -96,7 +97,8 @@ impl Host {
             check(function, code.as_ref())?;
             // Lambda says itself which function it is.
             let handler = ("_HANDLER".to_owned(), function.handler.clone());
-            let config = Config::from_map(function.environment.clone().into_iter().chain([handler]).collect());
+            let environment = given.clone().into_iter().chain(function.environment.clone()).chain([handler]);
+            let config = Config::from_map(environment.collect());
             let app = App::new(config, clients.clone(), clock.clone(), rng.clone());
             hosted.insert(function.handler.clone(), Hosted { app, timeout: function.timeout });
         }

@@ -16,6 +16,7 @@ pub mod grants;
 pub mod host;
 pub mod http;
 pub mod journal;
+pub mod mail;
 pub mod meter;
 mod pages;
 pub mod payments;

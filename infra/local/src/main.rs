@@ -80,13 +80,16 @@ async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
     };
     let clock = Clock::default();
     clock.advance(clock_shift_seconds);
-    let running = Runner::start(Options { listen, data, meter, clock, ..Options::default() }).await?;
+    let running = Runner::start(Options { listen, data, meter, clock, email: true, ..Options::default() }).await?;
     running.payments.stripe.set_delay(sandbox_delay);
     let password = if demo { demo::prepare(&running).await? } else { None };
     println!("Boxoffice  {}", running.url);
     println!("API        {}/docs", running.url);
     println!("Payments   {} (sandbox; no money moves)", running.payments.url);
     println!("Chats      {}/chats (sandbox of the messenger; nobody is written to)", running.telegram.url);
+    if let Some(mail) = &running.mail {
+        println!("E-mails    {}/mails (sandbox; nobody is written to)", mail.url);
+    }
     println!("Data       {kept}");
     if let Some(password) = &password {
         for (email, what) in demo::SHOWN {

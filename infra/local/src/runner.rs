@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::host::{Code, Functions, Host};
 use crate::http::{Front, REQUESTS_MAX};
 use crate::journal::Journal;
+use crate::mail::Mail;
 use crate::meter::Meter;
 use crate::payments::{EVENTS, Payments, Terms};
 use crate::queues::Queues;
@@ -64,6 +65,8 @@ pub struct Options {
     pub schedules: bool,
     /// What the payment sandbox tells us of.
     pub sandbox_events: Vec<String>,
+    /// Have the sandbox of e-mail, and write to those who have no chat.
+    pub email: bool,
     /// Requests that functions work on at once; more are refused.
     pub requests_max: u64,
     pub wires: Wires,
@@ -93,6 +96,7 @@ impl Default for Options {
             meter: false,
             schedules: true,
             sandbox_events: EVENTS.map(str::to_owned).to_vec(),
+            email: false,
             requests_max: REQUESTS_MAX,
             wires: Wires::default(),
             dynamodb: None,
@@ -113,6 +117,8 @@ pub struct Running {
     pub payments: Payments,
     /// The messenger's sandbox: where it answers, and its chats.
     pub telegram: Telegram,
+    /// That of e-mail, if there is one.
+    pub mail: Option<Mail>,
     pub meter: Option<Arc<Meter>>,
     host: Arc<Host>,
     front: Arc<Front>,
@@ -169,7 +175,9 @@ impl Runner {
             clock: clock.clone(),
         })?;
         let telegram = Telegram::start(secrets.telegram_token.clone(), chats, clock.clone())?;
-        let (parameters, secret_values) = parameters(&url, &payments.url, &telegram.url, &secrets);
+        let mail = options.email.then(Mail::start).transpose()?;
+        let (mut parameters, secret_values) = parameters(&url, &payments.url, &telegram.url, &secrets);
+        let given = mail.as_ref().map(|mail| mail.set_up(&mut parameters)).unwrap_or_default();
         let mut system = System::parse(&template, &parameters)?;
         let fresh = tables::create(&dynamodb, &system.tables).await?;
         let queues = Arc::new(Queues::open(&system.queues, journal.clone(), clock.clone())?);
@@ -178,7 +186,7 @@ impl Runner {
         let secret_values = Secrets::fixed(secret_values);
         telegram.set_webhook(address.port(), secret_values.clone()).await?;
         let clients = Clients { dynamodb, bus, secrets: secret_values, transport };
-        let host = Arc::new(Host::new(&system, code, &clients, &clock, &rng)?);
+        let host = Arc::new(Host::new(&system, code, &given, &clients, &clock, &rng)?);
         let app = App::new(Config::default(), clients, clock.clone(), rng);
         let policy = pages::policy(&payments.url);
         let door = Door::new(queues.clone(), secrets.operator_token.clone());
@@ -191,6 +199,7 @@ impl Runner {
             secrets,
             payments,
             telegram,
+            mail,
             meter,
             host,
             front,

@@ -1,5 +1,5 @@
 //! The payment provider's sandbox: the part of Stripe's wire protocol that Boxoffice uses, served on loopback. And the
-//! messenger's ([`telegram`]).
+//! messenger's ([`telegram`]), and that of e-mail ([`mail`]).
 //!
 //! Stripe's official clients, unmodified, drive every call and verify the webhooks (`tests/clients`). Nothing here
 //! knows about Boxoffice, and Boxoffice does not know that it talks to a sandbox.
@@ -16,6 +16,7 @@
 //! | `webhooks` | delivery, and the loop that runs timers |
 //! | `books` | what the provider knows of money, for tests |
 //! | `pages` | pages for a person who plays the buyer |
+//! | [`mail`] | the sandbox of e-mail: a server, and what was sent |
 //! | [`telegram`] | the messenger's sandbox: a server, a state and a database of its own |
 //!
 //! Invariant: a call changes the state under one lock and never waits inside it; what was answered is on disk first,
@@ -33,6 +34,7 @@ mod http;
 mod idempotency;
 mod intents;
 mod lists;
+pub mod mail;
 mod money;
 mod objects;
 mod pages;

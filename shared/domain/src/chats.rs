@@ -9,6 +9,8 @@ use std::str::FromStr;
 /// Characters of a messenger's name and of its id of a chat.
 const NAME_CHARS_MAX: usize = 32;
 const ID_CHARS_MAX: usize = 64;
+/// The messenger's name of e-mail, where a chat is an account's own address.
+pub const EMAIL: &str = "email";
 /// Chats that one account may have.
 pub const CHATS_MAX: usize = 5;
 
@@ -31,6 +33,15 @@ impl ChatRef {
         let is_named = (1..=NAME_CHARS_MAX).contains(&messenger.len()) && messenger.chars().all(is_name);
         let is_known = (1..=ID_CHARS_MAX).contains(&id.len()) && id.chars().all(|c| c.is_ascii_graphic());
         if is_named && is_known { Ok(Self { messenger: messenger.into(), id: id.into() }) } else { Err(InvalidChat) }
+    }
+
+    /// What reaches an account where no chat does.
+    pub fn email_of(user: UserId) -> Self {
+        Self { messenger: EMAIL.to_owned(), id: user.to_string() }
+    }
+
+    pub fn is_email(&self) -> bool {
+        self.messenger == EMAIL
     }
 
     pub fn messenger(&self) -> &str {

@@ -5,7 +5,7 @@ use crate::aws;
 use crate::bus::Bus;
 use crate::cache::Cache;
 use crate::config::{Config, Missing};
-use crate::messenger::{Messenger, Telegram};
+use crate::messenger::{Email, Messenger, Telegram};
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
@@ -78,6 +78,11 @@ pub struct Clients {
 
 impl App {
     pub fn new(config: Config, clients: Clients, clock: Clock, rng: Rng) -> Self {
+        let telegram = Telegram::new(&config, clients.secrets.clone(), clients.transport.clone());
+        let mut messengers: Vec<Arc<dyn Messenger>> = vec![Arc::new(telegram)];
+        if let Some(email) = Email::new(&config, clock.clone(), clients.transport.clone()) {
+            messengers.push(Arc::new(email));
+        }
         let db = |table| Db::new(clients.dynamodb.clone(), config.get(table));
         Self {
             accounts: Accounts(db("ACCOUNTS_TABLE")),
@@ -100,7 +105,7 @@ impl App {
                 plans: Cache::new(PLANS_AGE, 1),
             }),
             gateway: Arc::new(Stripe::new(&config, clients.secrets.clone(), clients.transport.clone())),
-            messengers: vec![Arc::new(Telegram::new(&config, clients.secrets.clone(), clients.transport.clone()))],
+            messengers,
             keys: KeyCache::default(),
             deadline: None,
             config,

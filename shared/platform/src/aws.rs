@@ -51,10 +51,7 @@ pub async fn sdk() -> SdkConfig {
 
 /// The same in a function: Lambda's environment has them, so that nothing has to be looked for.
 pub fn of_function(config: &Config) -> Result<SdkConfig, Missing> {
-    let region = config.get("AWS_REGION")?;
-    let token = config.get("AWS_SESSION_TOKEN").ok().map(str::to_owned);
-    let (id, key) = (config.get("AWS_ACCESS_KEY_ID")?, config.get("AWS_SECRET_ACCESS_KEY")?);
-    let credentials = Credentials::new(id, key, token, None, "Lambda");
+    let (region, credentials) = (config.get("AWS_REGION")?, credentials(config)?);
     let trusted = match region.starts_with(CHINA) {
         true => TrustStore::default(),
         false => TrustStore::empty().with_pem_certificate(ROOTS),
@@ -65,6 +62,12 @@ pub fn of_function(config: &Config) -> Result<SdkConfig, Missing> {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(wire(trusted));
     Ok(sdk.retry_config(retries()).timeout_config(timeouts(1)).build())
+}
+
+/// Those of the function's role.
+pub fn credentials(config: &Config) -> Result<Credentials, Missing> {
+    let token = config.get("AWS_SESSION_TOKEN").ok().map(str::to_owned);
+    Ok(Credentials::new(config.get("AWS_ACCESS_KEY_ID")?, config.get("AWS_SECRET_ACCESS_KEY")?, token, None, "Lambda"))
 }
 
 /// Where a service is, if that is not where AWS has it: the variables that AWS's own tools read.

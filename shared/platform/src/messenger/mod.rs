@@ -1,9 +1,12 @@
 //! Writing to people in a messenger: the one trait that a messenger implements, and the messengers.
 
+mod email;
 pub mod telegram;
 
+pub use email::Email;
 pub use telegram::Telegram;
 
+use jiff::SignedDuration;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,8 +19,8 @@ pub struct Outgoing {
     pub html: String,
     /// Rows of buttons below it.
     pub buttons: Vec<Vec<Button>>,
-    /// A picture above it, as PNG.
-    pub picture: Option<Vec<u8>>,
+    /// Pictures above it, as PNG: none or one in a chat.
+    pub pictures: Vec<Vec<u8>>,
 }
 
 /// A button below a message.
@@ -52,12 +55,21 @@ pub enum SendError {
     Misconfigured(String),
 }
 
+/// How far messages to one messenger are apart where it does not say otherwise, over all chats: 25 a second, where Telegram takes
+/// some 30.
+const APART_MILLISECONDS: i64 = 40;
+
 pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, SendError>> + Send + 'a>>;
 
 /// A messenger. Built in is one module here for each.
 pub trait Messenger: Send + Sync {
     /// As in [`domain::chats::ChatRef`].
     fn name(&self) -> &'static str;
+
+    /// How far messages are apart, over all chats.
+    fn apart(&self) -> SignedDuration {
+        SignedDuration::from_millis(APART_MILLISECONDS)
+    }
 
     /// Writes into a chat.
     fn send<'a>(&'a self, chat: &'a str, message: &'a Outgoing) -> Sent<'a, ()>;
@@ -67,4 +79,13 @@ pub trait Messenger: Send + Sync {
 
     /// The link that opens the bot and begins with this token.
     fn deep_link(&self, token: &str) -> Result<String, SendError>;
+}
+
+/// A text in our markup as it is read: without tags, and with what was escaped.
+pub fn plain(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    for (at, part) in html.split('<').enumerate() {
+        text.push_str(if at == 0 { part } else { part.split_once('>').map_or("", |(_, after)| after) });
+    }
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }

@@ -131,7 +131,7 @@ impl Telegram {
 
     async fn write(&self, chat: &str, message: &Outgoing) -> Result<(), SendError> {
         let chat = chat.parse().map_err(|_| SendError::Refused("a chat of Telegram is a number".into()))?;
-        let Some(picture) = &message.picture else { return self.write_text(chat, message).await };
+        let Some(picture) = message.pictures.first() else { return self.write_text(chat, message).await };
         if cut::chars(&message.html) <= CAPTION_CHARS_MAX {
             return self.write_photo(chat, picture, &message.html, &message.buttons).await;
         }
