@@ -1,6 +1,6 @@
 //! What orders and subscriptions both ask of the payment provider, and tell their clients of it.
 
-use domain::payments::{DisputeState, Payment, ProviderRefundStatus};
+use domain::payments::{DisputeState, ProviderRefundStatus};
 use platform::App;
 use platform::http::Problem;
 use platform::payments::{GatewayError, NewRefund};
@@ -13,17 +13,14 @@ pub struct PayAt {
     pub pay_url: Option<String>,
 }
 
-/// How a client reaches the provider; with a page for `payment`, where there is one.
-pub fn pay_at(app: &App, payment: Option<&Payment>) -> Result<PayAt, Problem> {
+/// How a client reaches the provider; with a page for the payment or setup of this id and secret, where there is one.
+pub fn pay_at(app: &App, id: &str, client_secret: &str) -> Result<PayAt, Problem> {
     // Stripe's own library mounts its form in the client's page; the sandbox has a page of its own.
-    let page = |payment: &Payment| {
-        let url = app.config.get("STRIPE_PAY_URL").ok()?;
-        Some(format!("{url}/{}?client_secret={}", payment.id, payment.client_secret))
-    };
+    let page = |url: &str| format!("{url}/{id}?client_secret={client_secret}");
     Ok(PayAt {
         publishable_key: app.config.get("STRIPE_PUBLISHABLE_KEY")?.to_owned(),
         api_base: app.config.get("STRIPE_API_BASE")?.to_owned(),
-        pay_url: payment.and_then(page),
+        pay_url: app.config.get("STRIPE_PAY_URL").ok().map(page),
     })
 }
 

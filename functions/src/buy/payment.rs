@@ -165,7 +165,7 @@ async fn keep_seats(app: &App, order: &Order) -> Result<bool, Problem> {
 }
 
 fn out(app: &App, payment: Payment) -> Result<PaymentOut, Problem> {
-    let PayAt { publishable_key, api_base, pay_url } = pay_at(app, Some(&payment))?;
+    let PayAt { publishable_key, api_base, pay_url } = pay_at(app, &payment.id, &payment.client_secret)?;
     Ok(PaymentOut {
         payment_id: Some(payment.id),
         provider: app.gateway.name(),

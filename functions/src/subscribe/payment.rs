@@ -215,7 +215,7 @@ fn payment_out(
     payment: Payment,
 ) -> Result<SubscriptionPaymentOut, Problem> {
     let saved = subscription.method.as_ref().filter(|_| charge.off_session);
-    let at = provider::pay_at(app, Some(&payment))?;
+    let at = provider::pay_at(app, &payment.id, &payment.client_secret)?;
     Ok(SubscriptionPaymentOut {
         payment_id: Some(payment.id),
         charge_id: Some(charge.id),
@@ -225,7 +225,7 @@ fn payment_out(
 }
 
 fn setup_out(app: &App, setup: Setup) -> Result<SubscriptionPaymentOut, Problem> {
-    let at = provider::pay_at(app, None)?;
+    let at = provider::pay_at(app, &setup.id, &setup.client_secret)?;
     let out = base(app, Status::Setup(setup.status), setup.client_secret, at);
     Ok(SubscriptionPaymentOut { setup_id: Some(setup.id), ..out })
 }
