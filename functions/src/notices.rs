@@ -2,13 +2,18 @@
 
 use crate::Error;
 use crate::commands::message_of;
+use domain::catalog::Event;
 use domain::chats::{ChatRef, ChatState, EMAIL};
 use domain::ids::{EventId, NoticeId, UserId};
 use domain::notices::Notice;
+use domain::orders::OrderSeat;
+use domain::seating::SeatName;
 use jiff::Timestamp;
 use platform::App;
 use platform::bus::QueueMessage;
+use platform::store::StoreError;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// What the Deliveries queue carries beside effects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +83,22 @@ pub async fn tell(app: &App, notice: Notice) -> Result<(), Error> {
         messages.push(message(&ChatRef::email_of(notice.user), 0));
     }
     send(app, messages).await
+}
+
+/// Seats as people call them: with the name of their section, which an order has by its id.
+pub async fn seat_names<'a>(
+    app: &App,
+    event: &Event,
+    seats: impl Iterator<Item = &'a OrderSeat>,
+) -> Result<Vec<SeatName>, StoreError> {
+    let hall = app.hall(event.layout).await?;
+    let sections = hall.iter().flat_map(|hall| &hall.layout().sections);
+    let names: HashMap<&str, &str> = sections.map(|found| (found.id.as_str(), found.name.as_str())).collect();
+    let named = |seat: &OrderSeat| {
+        let name = seat.name();
+        SeatName { section: names.get(name.section.as_str()).map_or(name.section, |&known| known.to_owned()), ..name }
+    };
+    Ok(seats.map(named).collect())
 }
 
 /// Puts messages on the Deliveries queue.

@@ -13,7 +13,7 @@ async fn small(app: &TestApp) -> String {
     let scheme = json!({
         "name": "Box",
         "categories": [{ "id": "stalls", "name": "stalls", "color": "#336699" }],
-        "sections": [{ "id": "Box", "name": "Box", "rows": [row] }],
+        "sections": [{ "id": "Box", "name": "The royal box", "rows": [row] }],
     });
     let hall = app.hall_of(scheme).await;
     app.event(&hall, &json!({ "prices": { "stalls": 150_000 } })).await
@@ -72,6 +72,8 @@ async fn seats_that_come_back_are_offered_in_turn_and_to_nobody_else() {
     give_back(&app, &owner, id(&given_back)).await;
     let offers = (told(&app, &first, "alert.offer").await, told(&app, &second, "alert.offer").await);
     assert_eq!((offers.0.len(), offers.1.len()), (1, 0), "{offers:#?}");
+    let html = offers.0[0]["html"].as_str().expect("a text");
+    assert!(html.contains("The royal box, row 1, seat 1"), "{html}");
     assert_eq!(orders(&app, &first).await.len(), 1);
     assert_eq!(app.get(&first, "/alerts").await.expect(200)["items"], json!([]), "it was for one offer");
     is_taken(&app, &sniper, &event, pair(1)).await;

@@ -3,6 +3,7 @@
 
 use super::bot::{Talk, Words};
 use crate::catalog::months;
+use crate::notices::seat_names;
 use domain::alerts::{Alert, Scope, When};
 use domain::catalog::{Event, EventStatus};
 use domain::notices::seat_name;
@@ -91,7 +92,8 @@ pub async fn tickets(talk: &Talk<'_>) -> Result<Words, StoreError> {
     if held.is_empty() {
         return Ok(Words { html: talk.html("bot-tickets-none", &[]), buttons: vec![vec![talk.site()?]] });
     }
-    let mut parts: Vec<String> = held.iter().take(ORDERS_SHOWN_MAX).map(|held| ticket_text(talk, held)).collect();
+    let shown = held.iter().take(ORDERS_SHOWN_MAX).map(|held| ticket_text(talk, held));
+    let mut parts = try_join_all(shown).await?;
     if held.len() > ORDERS_SHOWN_MAX {
         parts.push(talk.html("bot-tickets-more", &[("count", ((held.len() - ORDERS_SHOWN_MAX) as i64).into())]));
     }
@@ -128,11 +130,12 @@ fn valid(order: &Order) -> impl Iterator<Item = &OrderSeat> {
     order.tickets().filter(|(_, _, state)| *state == TicketState::Valid).map(|(_, seat, _)| seat)
 }
 
-fn ticket_text(talk: &Talk<'_>, held: &Held) -> String {
-    let seats: Vec<String> = valid(&held.order).map(|seat| seat_name(&seat.name(), talk.locale)).collect();
+async fn ticket_text(talk: &Talk<'_>, held: &Held) -> Result<String, StoreError> {
+    let seats = seat_names(talk.app, &held.event, valid(&held.order)).await?;
+    let seats: Vec<String> = seats.iter().map(|seat| seat_name(seat, talk.locale)).collect();
     let (count, seats) = (seats.len() as i64, cut(&seats.join("; "), SEATS_CHARS_MAX));
     let args = [facts(talk, &held.event).as_slice(), &[("count", count.into()), ("seats", seats.into())]].concat();
-    talk.html("bot-ticket", &args)
+    Ok(talk.html("bot-ticket", &args))
 }
 
 /// `/alerts`: one's own, with a button to end each.

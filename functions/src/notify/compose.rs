@@ -1,6 +1,7 @@
 //! What an effect is told as: the facts that its text needs, read once and copied in.
 
 use crate::Error;
+use crate::notices::seat_names;
 use domain::catalog::Event;
 use domain::effects::{Effect, SubscriptionEffect, SubscriptionNews, What};
 use domain::ids::{EventId, OrderId, UserId};
@@ -19,9 +20,13 @@ pub async fn notice(app: &App, effect: &Effect) -> Result<Option<Notice>, Error>
         other => return Err(Error::new(format!("notify does not take {}", other.kind()))),
     };
     let order = order(app, buyer, id).await?;
-    let show = Show::of(&event(app, order.event).await?);
+    let event = event(app, order.event).await?;
+    let show = Show::of(&event);
     let kind = match &effect.what {
-        What::OrderPaid { .. } => paid(&order, show),
+        What::OrderPaid { .. } => {
+            let seats = seat_names(app, &event, order.seats.iter()).await?;
+            Some(Kind::OrderPaid { order: order.id, show, seats, total: order.total() })
+        }
         What::OrderLost { .. } => Some(Kind::OrderLost { order: order.id, show }),
         What::OrderRefunded { refund, .. } => order.refund(*refund).map(|refund| {
             let amount = refund.money(order.currency);
@@ -37,11 +42,6 @@ pub async fn notice(app: &App, effect: &Effect) -> Result<Option<Notice>, Error>
         _ => unreachable!("only these were taken above"),
     };
     Ok(kind.map(|kind| Notice::new(&effect.id, buyer, kind, app.now())))
-}
-
-fn paid(order: &Order, show: Show) -> Option<Kind> {
-    let seats = order.seats.iter().map(|seat| seat.name()).collect();
-    Some(Kind::OrderPaid { order: order.id, show, seats, total: order.total() })
 }
 
 async fn of_subscription(app: &App, effect: &Effect, of: &SubscriptionEffect) -> Result<Option<Notice>, Error> {

@@ -3,13 +3,13 @@
 
 use super::compose;
 use crate::Error;
-use crate::notices::{About, Command, send, tell};
+use crate::notices::{About, Command, seat_names, send, tell};
 use crate::settle::LAST_PASS_SECONDS;
 use domain::catalog::{Event, EventStatus};
 use domain::ids::{EventId, SeatIndex};
 use domain::ledger::Cause;
 use domain::notices::{Kind, Notice, Show};
-use domain::orders::{Order, RefundAsk, TicketState};
+use domain::orders::{Order, OrderSeat, RefundAsk, TicketState};
 use domain::seating::SeatName;
 use platform::App;
 use platform::store::LEDGER_SHARDS;
@@ -43,7 +43,8 @@ pub async fn tell_page(app: &App, event: EventId, what: About, shard: u8, cursor
     let (entries, next) = app.ledger.list(event.id, shard, cursor, PAGE_ORDERS).await?;
     for entry in entries.iter().filter(|entry| entry.cause == Cause::Sale) {
         let order = compose::order(app, entry.buyer, entry.order).await?;
-        if let Some((cause, kind)) = told(&event, &order, what) {
+        let held = seat_names(app, &event, held(&order)).await?;
+        if let Some((cause, kind)) = told(&event, &order, held, what) {
             tell(app, Notice::new(&format!("{}.{cause}", order.id), order.buyer, kind, app.now())).await?;
         }
     }
@@ -57,9 +58,9 @@ pub async fn tell_page(app: &App, event: EventId, what: About, shard: u8, cursor
     }
 }
 
-/// What the buyer of an order is told, and the cause by which it is told once; none if it does not concern them.
-fn told(event: &Event, order: &Order, what: About) -> Option<(String, Kind)> {
-    let (id, show, seats) = (order.id, Show::of(event), held(order));
+/// What the buyer of an order who has these seats is told, and the cause by which it is told once; none if it does not concern them.
+fn told(event: &Event, order: &Order, seats: Vec<SeatName>, what: About) -> Option<(String, Kind)> {
+    let (id, show) = (order.id, Show::of(event));
     let is_on = event.status == EventStatus::Published && !seats.is_empty();
     match what {
         About::Changed { at } => {
@@ -83,9 +84,9 @@ fn told(event: &Event, order: &Order, what: About) -> Option<(String, Kind)> {
 }
 
 /// The seats of the tickets that somebody still may enter with.
-fn held(order: &Order) -> Vec<SeatName> {
+fn held(order: &Order) -> impl Iterator<Item = &OrderSeat> {
     let valid = order.tickets().filter(|(.., state)| *state == TicketState::Valid);
-    valid.map(|(_, seat, _)| seat.name()).collect()
+    valid.map(|(_, seat, _)| seat)
 }
 
 /// Whether this ticket of an order may be entered with.

@@ -3,7 +3,7 @@
 use super::wanted;
 use crate::Error;
 use crate::buy::{OrderIn, SeatIn, place};
-use crate::notices::tell;
+use crate::notices::{seat_names, tell};
 use domain::alerts::{Alert, Line, Scope};
 use domain::catalog::Event;
 use domain::ids::{self, OrderId};
@@ -135,21 +135,21 @@ async fn hold(app: &App, event: &Event, alert: &Alert, places: &[Place], free: &
         }
     };
     if matches!(order.state, OrderState::Held | OrderState::Paying) {
-        tell(app, Notice::new(&order.id.to_string(), alert.user, told(event, &order), app.now())).await?;
+        tell(app, Notice::new(&order.id.to_string(), alert.user, told(app, event, &order).await?, app.now())).await?;
         tracing::info!(alert = %alert.id, order = %order.id, seats = order.seats.len(), "seats offered");
     }
     end(app, alert).await?;
     Ok(if is_new { Came::Offered } else { Came::Refused })
 }
 
-fn told(event: &Event, order: &Order) -> Kind {
-    Kind::Offer {
+async fn told(app: &App, event: &Event, order: &Order) -> Result<Kind, StoreError> {
+    Ok(Kind::Offer {
         order: order.id,
         show: Show::of(event),
-        seats: order.seats.iter().map(|seat| seat.name()).collect(),
+        seats: seat_names(app, event, order.seats.iter()).await?,
         total: order.total(),
         until: order.hold_until,
-    }
+    })
 }
 
 async fn end(app: &App, alert: &Alert) -> Result<(), StoreError> {

@@ -36,11 +36,11 @@ struct NoticeOut {
     at: Timestamp,
     /// In one's own language: HTML of `b`, with everything else escaped.
     html: String,
-    links: Vec<LinkOut>,
+    links: Vec<NoticeLinkOut>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct LinkOut {
+struct NoticeLinkOut {
     text: String,
     url: String,
 }
@@ -48,7 +48,7 @@ struct LinkOut {
 impl NoticeOut {
     fn new(notice: &Notice, locale: Locale, base: &str) -> Self {
         let text = notice.text(locale);
-        let link = |link: Link| LinkOut { text: link.text, url: format!("{base}{}", link.path) };
+        let link = |link: Link| NoticeLinkOut { text: link.text, url: format!("{base}{}", link.path) };
         Self {
             id: notice.id,
             kind: notice.kind.name(),
