@@ -82,7 +82,7 @@ export async function send(method, path, { body, key, etag, auth, as = 'json' } 
     throw new Problem(0, { code: 'offline', detail: 'No connection.' });
   }
   // Only of replies that nobody keeps: a kept one tells the time of long ago.
-  if (auth) noteClock(response);
+  if (auth && !response.headers.get('cache-control')?.includes('public')) noteClock(response);
   if (response.status === 304) return { response, value: null };
   if (!response.ok) throw await problem(response, auth);
   const value = response.status === 204 ? null : await response[as]();
@@ -90,6 +90,18 @@ export async function send(method, path, { body, key, etag, auth, as = 'json' } 
 }
 
 export const call = async (method, path, options) => (await send(method, path, options)).value;
+
+/** What anybody may read, and more of it for some subscribers; whoever's session is over sees what everybody sees. */
+async function visit(path) {
+  if (!isSignedIn()) return call('GET', path);
+  return call('GET', path, { auth: true }).catch((error) => {
+    if (error.status !== 401) throw error;
+    return call('GET', path);
+  });
+}
+
+export const readEvent = (id) => visit(`/events/${encodeURIComponent(id)}`);
+export const readEvents = (query) => visit(`/events?${query}`);
 
 function noteClock(response) {
   const server = Date.parse(response.headers.get('date') ?? '');

@@ -1,7 +1,12 @@
 // The box office in a browser: which page is shown, signing in, and the list of events.
-import { call, isSignedIn, onSession, once, send, signIn, signOut } from './api.js';
+import { chatsPage } from './account.js';
+import { alertsPage } from './alerts.js';
+import { isSignedIn, onSession, once, readEvents, send, signIn, signOut } from './api.js';
 import { eventPage, saleNote } from './event.js';
+import { noticesPage } from './notices.js';
 import { orderPage, ordersPage } from './orders.js';
+import { plansPage } from './plans.js';
+import { subscriptionPage, subscriptionsPage } from './subscriptions.js';
 import {
   button,
   date,
@@ -22,32 +27,50 @@ const main = document.querySelector('main');
 const dialog = document.getElementById('sign-in');
 let leave = new AbortController();
 
+/**
+ * Pages by the first part of their address: the list, the page of one thing, and the link of the header that leads there.
+ * Those that are `own` are for who is signed in.
+ */
+const PAGES = {
+  events: { list: eventsPage, one: eventPage, link: '#/' },
+  plans: { list: plansPage, link: '#/plans' },
+  orders: { own: true, list: ordersPage, one: orderPage, link: '#/orders' },
+  notices: { own: true, list: noticesPage, link: '#/notices' },
+  alerts: { own: true, list: alertsPage, link: '#/notices' },
+  chats: { own: true, list: chatsPage, link: '#/notices' },
+  subscriptions: { own: true, list: subscriptionsPage, one: subscriptionPage, link: '#/notices' },
+};
+
+/** The page that the address names, and the id in it. */
+function named() {
+  const [, name, id] = location.hash.split('/').map(decodeURIComponent);
+  return { page: (Object.hasOwn(PAGES, name) && PAGES[name]) || PAGES.events, id };
+}
+
 /** Shows the page that the address names. */
 async function route() {
   leave.abort();
   leave = new AbortController();
   const { signal } = leave;
-  const [, page, id] = location.hash.split('/').map(decodeURIComponent);
-  const here = `#/${page === 'orders' ? page : ''}`;
+  const { page, id } = named();
   document
-    .querySelectorAll('nav a')
-    .forEach((link) => link.setAttribute('aria-current', link.hash === here ? 'page' : 'false'));
+    .querySelectorAll('.top nav a')
+    .forEach((link) => link.setAttribute('aria-current', link.hash === page.link ? 'page' : 'false'));
   main.replaceChildren(h('p', { class: 'muted', role: 'status' }, text('loading')));
   try {
-    if (page === 'events' && id) await eventPage(main, id, signal, signedIn);
-    else if (page === 'orders' && !(await signedIn())) location.hash = '#/';
-    else if (page === 'orders' && id) await orderPage(main, id, signal);
-    else if (page === 'orders') await ordersPage(main, signal);
-    else await eventsPage(signal);
+    if (page.own && !(await signedIn())) location.hash = '#/';
+    else if (id && page.one) await page.one(main, id, signal, signedIn);
+    else await page.list(main, signal, signedIn);
   } catch (error) {
     if (!signal.aborted) main.replaceChildren(h('p', { class: 'error', role: 'alert' }, explain(error)));
   }
+  if (signal.aborted) return;
   document.title = [main.querySelector('h1')?.textContent, 'Boxoffice'].filter(Boolean).join(' · ');
 }
 
 /** What is on, with search; the first, unfiltered answer tells the cities. */
-async function eventsPage(signal) {
-  const first = await call('GET', '/events?limit=100');
+async function eventsPage(_, signal) {
+  const first = await readEvents('limit=100');
   if (signal.aborted) return;
   const cities = [...new Set(first.items.map((event) => event.venue.city))].sort();
   const words = h('input', { type: 'search', placeholder: text('search_hint'), maxlength: 100 });
@@ -66,7 +89,7 @@ async function eventsPage(signal) {
     const query = new URLSearchParams({ limit: '100' });
     if (words.value.trim()) query.set('q', words.value.trim());
     if (city.value) query.set('city', city.value);
-    const page = await call('GET', `/events?${query}`);
+    const page = await readEvents(query);
     if (turn === asked) list.replaceChildren(eventList(page, query));
   };
   const sayError = (error) => say(explain(error), 'error');
@@ -90,7 +113,7 @@ function eventList(page, query) {
   const list = h('ul', { class: 'rows' }, page.items.map(eventLine));
   const more = button(text('more'), async () => {
     query.set('cursor', page.next_cursor);
-    more.replaceWith(eventList(await call('GET', `/events?${query}`), query));
+    more.replaceWith(eventList(await readEvents(query), query));
   });
   return h('div', {}, list, page.next_cursor && more);
 }
@@ -210,7 +233,7 @@ async function showSession() {
     return;
   }
   const leaveSession = async () => {
-    if (location.hash.startsWith('#/orders')) location.hash = '#/';
+    if (named().page.own) location.hash = '#/';
     await signOut().catch(() => {});
     say(text('signed_out'));
   };
@@ -229,7 +252,7 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 });
 onSession(() => {
   showSession();
-  if (!isSignedIn() && location.hash.startsWith('#/orders')) route();
+  if (!isSignedIn() && named().page.own) route();
 });
 translatePage();
 showSession();

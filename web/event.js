@@ -1,21 +1,40 @@
 // One event: its plan, the seats chosen on it, the best available, and holding them.
-import { call, once, send, serverNow } from './api.js';
+import { alertCard } from './alerts.js';
+import { call, isSignedIn, once, readEvent, send, serverNow } from './api.js';
+import { heldSubscription, named, perkOf, perkText } from './perks.js';
 import { SeatMap } from './seatmap.js';
 import { FREE, applyStates, buildHall } from './hall.js';
-import { button, date, explain, feeLine, field, h, locale, mark, money, repeat, say, text, whisper, withFee } from './ui.js';
+import {
+  button,
+  date,
+  explain,
+  feeLine,
+  field,
+  h,
+  locale,
+  mark,
+  money,
+  repeat,
+  say,
+  text,
+  whisper,
+  withFee,
+} from './ui.js';
 
 const POLL_MS = 2000;
 const ORDER_SEATS_MAX = 10;
+const HOUR_MS = 3_600_000;
 /** What was chosen of each event, for those who come back to it. */
 const kept = new Map();
 
 /** Shows an event. `signedIn()` asks for a sign-in where there is none, and says whether there is one. */
 export async function eventPage(main, id, signal, signedIn) {
-  const event = await call('GET', `/events/${encodeURIComponent(id)}`);
+  const [event, held] = await Promise.all([readEvent(id), heldSubscription()]);
   const layout = await call('GET', `/layouts/${event.layout.id}/${event.layout.version}`);
   if (signal.aborted) return;
   if (!kept.has(id)) kept.set(id, new Map());
-  const page = { event, hall: buildHall(layout), chosen: kept.get(id), signal, signedIn, etag: null };
+  const page = { event, held, hall: buildHall(layout), chosen: kept.get(id), signal, signedIn, etag: null };
+  page.seatsMax = Math.max(ORDER_SEATS_MAX, perkOf(held, 'seats_an_order')?.max ?? 0);
   page.category = (key) =>
     layout.categories.find((category) => category.id === key) ?? { id: key, name: key, color: '#888888' };
   page.status = h('p', { class: 'map-status' }, '');
@@ -29,8 +48,10 @@ export async function eventPage(main, id, signal, signedIn) {
     'aria-describedby': 'map-keys',
   });
   const best = bestForm(page);
+  page.alerts = alertCard(page);
+  page.soldOut = h('p', { class: 'note', hidden: true }, text('sold_out'));
   main.replaceChildren(
-    heading(event),
+    heading(page),
     h(
       'div',
       { class: 'event' },
@@ -42,7 +63,7 @@ export async function eventPage(main, id, signal, signedIn) {
         legend(),
         prices(page),
       ),
-      h('div', { class: 'side' }, page.picked, best.node, terms(event)),
+      h('div', { class: 'side' }, page.picked, best.node, ...[page.alerts.node].filter(Boolean), terms(event)),
     ),
   );
   page.map = new SeatMap(
@@ -61,7 +82,7 @@ export async function eventPage(main, id, signal, signedIn) {
   repeat(POLL_MS, signal, () => refresh(page));
 }
 
-function heading(event) {
+function heading({ event, held, soldOut, alerts }) {
   const { venue } = event;
   const open = saleNote(event);
   return h(
@@ -71,7 +92,41 @@ function heading(event) {
     h('p', { class: 'lead' }, `${event.performer.name} · ${date(event.starts_at, venue.time_zone)}`),
     h('p', { class: 'muted' }, `${venue.name}, ${venue.address}, ${venue.city}`),
     open && h('p', { class: 'note' }, open),
+    soldOut,
+    presale(event, held),
+    alerts.ask && h('p', {}, alerts.ask),
   );
+}
+
+/** Who may buy before the sale, and since when; whoever has a plan for it is told so. */
+function presale(event, held) {
+  if (!event.presale) return null;
+  const from = ownPresale(event, held);
+  const when = (instant) => date(instant, event.venue.time_zone);
+  if (from !== null)
+    return h('p', { class: 'gift' }, text('presale_yours', { name: named(held.name), date: when(from) }));
+  const plans = event.presale.plans.map((plan) => `${named(plan.name)} (${when(plan.from)})`);
+  return h(
+    'p',
+    { class: 'muted' },
+    text('presale_of', { plans: plans.join('; ') }),
+    ' ',
+    h('a', { href: '#/plans' }, text('see_plans')),
+  );
+}
+
+/** When this subscriber may buy, if that is before the others, in milliseconds. */
+function ownPresale(event, held) {
+  const perk = perkOf(held, 'presale');
+  return perk ? Date.parse(event.on_sale_from) - perk.hours * HOUR_MS : null;
+}
+
+/** Whether holding is worth trying: while the sale is open or, before it, a presale that may be one's own. */
+function isOpen({ event, held }) {
+  const isPresale = event.presale && serverNow() < Date.parse(event.on_sale_from);
+  if (!isPresale) return saleNote(event) === null;
+  const from = isSignedIn() ? ownPresale(event, held) : Date.parse(event.presale.from);
+  return from !== null && serverNow() >= from;
 }
 
 /** Why seats cannot be bought now; nothing where they can. */
@@ -112,11 +167,13 @@ function legend() {
 /** Asks for the seat map; 304 means that nothing changed. */
 async function refresh(page) {
   try {
-    const { response, value } = await send('GET', `/events/${page.event.id}/seats`, { etag: page.etag });
+    const path = `/events/${page.event.id}/seats`;
+    const { response, value } = await send('GET', path, { etag: page.etag, auth: page.event.hidden });
     page.isOffline = false;
     if (page.signal.aborted || !value) return;
     page.etag = response.headers.get('etag');
     applyStates(page.hall, value);
+    showSoldOut(page, value.free);
     page.left.forEach((node, category) => (node.textContent = text('left', { n: value.free[category] ?? 0 })));
     dropTaken(page);
     page.map.draw();
@@ -124,6 +181,13 @@ async function refresh(page) {
     if (!page.isOffline) say(error.status === 0 ? text('offline') : explain(error), 'error');
     page.isOffline = true;
   }
+}
+
+/** Where nothing is left, being told of what comes back is offered instead. */
+function showSoldOut(page, free) {
+  const isSoldOut = saleNote(page.event) === null && Object.values(free).every((seats) => seats === 0);
+  if (isSoldOut && page.soldOut.hidden) page.alerts.suggest();
+  page.soldOut.hidden = !isSoldOut;
 }
 
 function dropTaken(page) {
@@ -157,7 +221,7 @@ function pick(page, seat) {
   const { chosen } = page;
   if (chosen.has(seat.key)) chosen.delete(seat.key);
   else if (seat.state !== FREE) return;
-  else if (chosen.size === ORDER_SEATS_MAX) say(text('seats_max', { n: ORDER_SEATS_MAX }), 'error');
+  else if (chosen.size === page.seatsMax) say(text('seats_max', { n: page.seatsMax }), 'error');
   else chosen.set(seat.key, seat);
   showPicked(page);
   look(page, seat);
@@ -171,7 +235,7 @@ function showPicked(page) {
   page.picked.classList.toggle('some', seats.length > 0);
   page.picked.replaceChildren(h('h2', {}, text('your_seats')));
   if (seats.length === 0) {
-    page.picked.append(h('p', { class: 'muted' }, text('none_chosen', { n: ORDER_SEATS_MAX })));
+    page.picked.append(h('p', { class: 'muted' }, text('none_chosen', { n: page.seatsMax })));
     return;
   }
   const remove = (seat) =>
@@ -214,7 +278,7 @@ function showPicked(page) {
     h(
       'div',
       { class: 'actions' },
-      button(text('hold'), () => holdChosen(page), { class: 'primary', ...(saleNote(event) && { disabled: true }) }),
+      button(text('hold'), () => holdChosen(page), { class: 'primary', disabled: !isOpen(page) }),
       h('button', { type: 'button', onclick: clear }, text('clear')),
     ),
   );
@@ -257,7 +321,7 @@ function bestForm(page) {
   const quantity = h(
     'select',
     {},
-    Array.from({ length: ORDER_SEATS_MAX }, (_, index) => option(index + 1, String(index + 1))),
+    Array.from({ length: page.seatsMax }, (_, index) => option(index + 1, String(index + 1))),
   );
   quantity.value = '2';
   const categories = Object.entries(event.prices).sort(([, a], [, b]) => b.amount - a.amount);
@@ -296,11 +360,7 @@ function bestForm(page) {
       field(text('place'), section),
     ),
     h('label', { class: 'check' }, accessible, text('best_accessible')),
-    h(
-      'div',
-      { class: 'actions' },
-      button(text('best_hold'), find, { class: 'primary', ...(saleNote(event) && { disabled: true }) }),
-    ),
+    h('div', { class: 'actions' }, button(text('best_hold'), find, { class: 'primary', disabled: !isOpen(page) })),
   );
   const standing = (area) => {
     [category.value, section.value, accessible.checked] = [area.category, area.section.id, false];
@@ -340,7 +400,23 @@ function prices(page) {
     );
   });
   const fee = event.service_fee && h('p', { class: 'muted' }, text('fee_each', { fee: money(event.service_fee) }));
-  return h('section', { class: 'card prices' }, h('h2', {}, text('prices')), h('ul', {}, rows), fee);
+  return h(
+    'section',
+    { class: 'card prices' },
+    h('h2', {}, text('prices')),
+    h('ul', {}, rows),
+    fee,
+    ownPerks(page.held),
+  );
+}
+
+/** What of a subscription lowers prices here: how much in all is seen once seats are held. */
+function ownPerks(held) {
+  const lowers = ['tickets', 'fixed_price', 'discount', 'service_fee'];
+  const perks = held?.perks.filter(({ kind }) => lowers.includes(kind)) ?? [];
+  if (perks.length === 0) return null;
+  const words = perks.map(perkText).join('; ');
+  return h('p', { class: 'gift' }, text('perks_here', { name: named(held.name), perks: words }));
 }
 
 function terms(event) {

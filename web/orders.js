@@ -1,6 +1,7 @@
 // One's own orders: the hold and its clock, payment, tickets, and giving them back.
-import { call, once, serverNow } from './api.js';
-import { button, date, explain, feeLine, h, money, pause, repeat, say, text, whisper, withFee } from './ui.js';
+import { call, once, readEvent, serverNow } from './api.js';
+import { appliedText } from './perks.js';
+import { button, date, explain, feeLine, goToPay, h, money, pause, repeat, say, text, whisper, withFee } from './ui.js';
 
 const POLL_MS = 1500;
 const REST_POLL_MS = 15_000;
@@ -12,7 +13,7 @@ const AT_REST = new Set(['paid', 'partly_refunded', 'refunded', 'expired', 'lost
 const events = new Map();
 
 async function eventOf(id) {
-  const event = events.get(id) ?? (await call('GET', `/events/${id}`).catch(() => null));
+  const event = events.get(id) ?? (await readEvent(id).catch(() => null));
   if (event) events.set(id, event);
   return event;
 }
@@ -127,6 +128,12 @@ function seatName({ layout }, seat) {
 const categoryName = ({ layout }, seat) =>
   layout?.categories.find(({ id }) => id === seat.category)?.name ?? seat.category;
 
+/** What one's subscription gave to one of the seats or, for `null`, to the whole order. */
+function perksOf({ applied }, seat) {
+  const perks = applied?.perks.filter((perk) => (perk.seat ?? null) === seat) ?? [];
+  return perks.map((perk) => h('small', { class: 'gift' }, appliedText(perk)));
+}
+
 /** The seats before they are tickets, with what can be done about them. */
 function holdCard(page) {
   const { order } = page;
@@ -135,7 +142,13 @@ function holdCard(page) {
     h(
       'li',
       {},
-      h('span', {}, seatName(page, seat), h('small', { class: 'muted' }, categoryName(page, seat))),
+      h(
+        'span',
+        {},
+        seatName(page, seat),
+        h('small', { class: 'muted' }, categoryName(page, seat)),
+        perksOf(order, order.seats.indexOf(seat)),
+      ),
       h('b', {}, money(seat.price)),
     );
   const isOpen = order.status === 'held' || order.status === 'paying';
@@ -147,6 +160,7 @@ function holdCard(page) {
     h('ul', { class: 'seats' }, order.seats.map(line)),
     order.service_fees && feeLine(order.service_fees),
     h('p', { class: 'sum' }, h('span', {}, text('total')), h('b', {}, money(order.total))),
+    perksOf(order, null),
     isOpen &&
       h(
         'div',
@@ -180,11 +194,7 @@ function countdown({ order, signal }) {
 async function startPayment(page) {
   const payment = await once(`${page.path}/payment`);
   if (!payment.pay_url || payment.status === 'captured') return reload(page);
-  const url = new URL(payment.pay_url);
-  if (!['http:', 'https:'].includes(url.protocol)) throw new Error('pay_url');
-  url.searchParams.set('return_url', `${location.origin}/#/orders/${page.order.id}`);
-  say(text('going'));
-  location.assign(url);
+  goToPay(payment.pay_url, `#/orders/${page.order.id}`);
 }
 
 async function cancel(page) {

@@ -32,12 +32,14 @@ export function text(key, values = {}) {
 
 export const number = (value) => new Intl.NumberFormat(locale).format(value);
 
+/** How many minor units one of a currency has. */
+export const minorUnits = (currency) =>
+  10 ** new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits;
+
 /** Money from minor units, with as many decimals as the currency has. */
 export function money({ amount, currency }) {
   const format = new Intl.NumberFormat(locale, { style: 'currency', currency, trailingZeroDisplay: 'stripIfInteger' });
-  return format.format(
-    amount / 10 ** new Intl.NumberFormat('en', { style: 'currency', currency }).resolvedOptions().maximumFractionDigits,
-  );
+  return format.format(amount / minorUnits(currency));
 }
 
 /** A price with the service fee that is paid beside it, where there is one. */
@@ -108,6 +110,15 @@ export function button(label, act, attributes = {}) {
   };
   const node = h('button', { type: 'button', ...attributes, onclick: press }, label);
   return node;
+}
+
+/** Goes to the provider's page, which leads back to the page of ours that `hash` names. */
+export function goToPay(payUrl, hash) {
+  const url = new URL(payUrl);
+  if (!['http:', 'https:'].includes(url.protocol)) throw new Error('pay_url');
+  url.searchParams.set('return_url', `${location.origin}/${hash}`);
+  say(text('going'));
+  location.assign(url);
 }
 
 export function pause(ms, signal) {

@@ -14,15 +14,22 @@ struct Page {
 const PAGES: &[Page] = &[
     page("/", include_str!("../../../web/index.html")),
     page("/docs", include_str!("../../../web/docs.html")),
+    page("/web/account.js", include_str!("../../../web/account.js")),
+    page("/web/alerts.js", include_str!("../../../web/alerts.js")),
     page("/web/api.js", include_str!("../../../web/api.js")),
     page("/web/app.js", include_str!("../../../web/app.js")),
     page("/web/docs.js", include_str!("../../../web/docs.js")),
     page("/web/event.js", include_str!("../../../web/event.js")),
     page("/web/favicon.svg", include_str!("../../../web/favicon.svg")),
+    page("/web/forms.js", include_str!("../../../web/forms.js")),
     page("/web/hall.js", include_str!("../../../web/hall.js")),
+    page("/web/notices.js", include_str!("../../../web/notices.js")),
     page("/web/orders.js", include_str!("../../../web/orders.js")),
+    page("/web/perks.js", include_str!("../../../web/perks.js")),
+    page("/web/plans.js", include_str!("../../../web/plans.js")),
     page("/web/seatmap.js", include_str!("../../../web/seatmap.js")),
     page("/web/style.css", include_str!("../../../web/style.css")),
+    page("/web/subscriptions.js", include_str!("../../../web/subscriptions.js")),
     page("/web/texts.js", include_str!("../../../web/texts.js")),
     page("/web/ui.js", include_str!("../../../web/ui.js")),
 ];
@@ -61,4 +68,29 @@ pub fn find(method: &Method, path: &str, policy: &HeaderValue) -> Option<Respons
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Some(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// A file that is not in the table is a page that does not load.
+    #[test]
+    fn every_file_of_the_pages_is_served() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+        let own_addresses = ["index.html", "docs.html"];
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).expect("the pages are beside the packages") {
+            let name = entry.expect("a folder that can be read").file_name().into_string().expect("a plain name");
+            files += 1;
+            if own_addresses.contains(&name.as_str()) {
+                continue;
+            }
+            let response = find(&Method::GET, &format!("/web/{name}"), &policy("http://127.0.0.1:1"));
+            let response = response.unwrap_or_else(|| panic!("/web/{name} is not served"));
+            assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+        }
+        assert_eq!(files, PAGES.len());
+    }
 }

@@ -9,10 +9,9 @@ async function look() {
   if (!answer?.ok) return;
   const now = await answer.text();
   if (now === known) return;
-  const isFirst = known === "";
   known = now;
   // The server escapes all that people and the bot wrote, and the page runs no script but this.
-  if (!isFirst) list.innerHTML = now;
+  list.innerHTML = now;
   list.lastElementChild?.scrollIntoView({ block: "nearest" });
 }
 
