@@ -3,6 +3,7 @@
 use crate::grants::Grant;
 use crate::redrive::{Place, Redrive};
 use crate::runner::Data;
+use crate::telegram::BotApi;
 use domain::access::Role;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -27,6 +28,8 @@ Usage: boxoffice [serve] [options]
   --meter                 count calls, capacity and processor time, and serve them at /_meter
   --clock-shift SECONDS   run as if it were so much later: holds end, refunds give less
   --sandbox-delay-ms N    hold each answer of the payment sandbox back for so long
+  --telegram-api URL      write to people through this server of the Bot API, and have it send what they write, instead of the sandbox
+  --telegram-token TOKEN  the bot's token there
 
 redrive sends the dead letters of a queue back to it; without a queue it lists them.
   --url URL               of the box office on this machine (http://127.0.0.1:3000)
@@ -50,6 +53,10 @@ const CLOCK_SHIFT_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 /// The sandbox's callers give up long before.
 const SANDBOX_DELAY_MILLISECONDS_MAX: u64 = 60_000;
 
+/// Options of `serve` that have a value.
+const TAKE_VALUES: [&str; 6] =
+    ["--listen", "--data", "--clock-shift", "--sandbox-delay-ms", "--telegram-api", "--telegram-token"];
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -71,6 +78,8 @@ pub struct Serve {
     pub clock_shift_seconds: i64,
     /// How long each answer of the payment sandbox is held back.
     pub sandbox_delay: Duration,
+    /// Where the Bot API is, if not in the sandbox.
+    pub telegram: Option<BotApi>,
 }
 
 /// Reads the arguments after the program's name. The error is for the person who typed them.
@@ -89,13 +98,13 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     let (mut listen, mut directory, mut memory) = (SocketAddr::from(([127, 0, 0, 1], 3000)), None, false);
     let (mut demo, mut meter) = (true, false);
     let (mut clock_shift_seconds, mut sandbox_delay) = (0, Duration::ZERO);
+    let (mut telegram_api, mut telegram_token) = (None, None);
     while let Some(arg) = args.next() {
         let (flag, attached) = match arg.split_once('=') {
             Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        let takes_value = ["--listen", "--data", "--clock-shift", "--sandbox-delay-ms"].contains(&flag.as_str());
-        if attached.is_some() && !takes_value {
+        if attached.is_some() && !TAKE_VALUES.contains(&flag.as_str()) {
             return Err(format!("{flag} takes no value"));
         }
         let mut value = || attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a value"));
@@ -112,6 +121,8 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
             "--sandbox-delay-ms" => {
                 sandbox_delay = Duration::from_millis(number(&flag, &value()?, SANDBOX_DELAY_MILLISECONDS_MAX)?);
             }
+            "--telegram-api" => telegram_api = Some(value()?.trim_end_matches('/').to_owned()),
+            "--telegram-token" => telegram_token = Some(value()?),
             "-h" | "--help" => return Ok(Command::Help),
             "-V" | "--version" => return Ok(Command::Version),
             _ => return Err(format!("{flag} is not understood")),
@@ -127,7 +138,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
             "--listen {listen}: others can reach it, and the demo accounts' password is known. Add --no-demo"
         ));
     }
-    Ok(Command::Serve(Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay }))
+    let telegram = match (telegram_api, telegram_token) {
+        (Some(url), Some(token)) => Some(BotApi { url, token }),
+        (None, None) => None,
+        _ => return Err("--telegram-api and --telegram-token need each other".to_owned()),
+    };
+    Ok(Command::Serve(Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay, telegram }))
 }
 
 fn redrive(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
@@ -211,6 +227,8 @@ mod tests {
         check("--clock-shift 660 --sandbox-delay-ms=500", None);
         check("--clock-shift -1", Some("no number from 0"));
         check("--sandbox-delay-ms 60001", Some("no number from 0 to 60000"));
+        check("--telegram-api http://127.0.0.1:9000 --telegram-token=1:a", None);
+        check("--telegram-token 1:a", Some("need each other"));
         check("--fast", Some("--fast is not understood"));
         check("serve serve", Some("serve is not understood"));
         check("redrive", None);

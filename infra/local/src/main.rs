@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
-    let Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay } = serve;
+    let Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay, telegram } = serve;
     let end = end().map_err(|error| boxoffice::Error::Failed(error.to_string()))?;
     let kept = match &data {
         Data::Memory => "nothing is kept".to_owned(),
@@ -80,13 +80,18 @@ async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
     };
     let clock = Clock::default();
     clock.advance(clock_shift_seconds);
-    let running = Runner::start(Options { listen, data, meter, clock, email: true, ..Options::default() }).await?;
+    let is_sandbox = telegram.is_none();
+    let options = Options { listen, data, meter, clock, telegram, email: true, ..Options::default() };
+    let running = Runner::start(options).await?;
     running.payments.stripe.set_delay(sandbox_delay);
     let password = if demo { demo::prepare(&running).await? } else { None };
     println!("Boxoffice  {}", running.url);
     println!("API        {}/docs", running.url);
     println!("Payments   {} (sandbox; no money moves)", running.payments.url);
-    println!("Chats      {}/chats (sandbox of the messenger; nobody is written to)", running.telegram.url);
+    match is_sandbox {
+        true => println!("Chats      {}/chats (sandbox of the messenger; nobody is written to)", running.telegram.url),
+        false => println!("Chats      through {}", running.telegram.url),
+    }
     if let Some(mail) = &running.mail {
         println!("E-mails    {}/mails (sandbox; nobody is written to)", mail.url);
     }

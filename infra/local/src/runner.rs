@@ -15,7 +15,7 @@ use crate::schedules::Schedule;
 use crate::secrets::LocalSecrets;
 use crate::storage::Storage;
 use crate::streams::StreamReader;
-use crate::telegram::{self, Telegram};
+use crate::telegram::{self, BotApi, Telegram};
 use crate::template::{System, TEMPLATE, Trigger};
 use crate::topic::LocalBus;
 use crate::{client, pages, tables};
@@ -72,6 +72,8 @@ pub struct Options {
     pub wires: Wires,
     /// Where another DynamoDB is that holds the tables of [`Data::Memory`], instead of the embedded one.
     pub dynamodb: Option<String>,
+    /// The server of the messenger's API to write to people through, instead of the sandbox.
+    pub telegram: Option<BotApi>,
     /// The template's text.
     pub template: String,
     pub code: Arc<dyn Code>,
@@ -100,6 +102,7 @@ impl Default for Options {
             requests_max: REQUESTS_MAX,
             wires: Wires::default(),
             dynamodb: None,
+            telegram: None,
             template: TEMPLATE.to_owned(),
             code: Arc::new(Functions),
         }
@@ -157,7 +160,7 @@ impl Runner {
         let listener = listener.map_err(|error| Error::Listen { address: listen, cause: error.to_string() })?;
         let address = listener.local_addr().map_err(|error| Error::Failed(error.to_string()))?;
         let url = format!("http://{address}");
-        let Kept { lock, sandbox, chats, secrets, journal, storage } = open(&data, options.dynamodb.as_deref())?;
+        let Kept { lock, sandbox, chats, mut secrets, journal, storage } = open(&data, options.dynamodb.as_deref())?;
         let (written, writes) = watch::channel(());
         let meter = meter.then(|| Arc::new(Meter::default()));
         let wire = wires.dynamodb.map_or_else(client::wire, |wrap| wrap(client::wire()));
@@ -174,7 +177,8 @@ impl Runner {
             database: sandbox,
             clock: clock.clone(),
         })?;
-        let telegram = Telegram::start(secrets.telegram_token.clone(), chats, clock.clone())?;
+        secrets.telegram_token = options.telegram.as_ref().map_or(secrets.telegram_token, |api| api.token.clone());
+        let telegram = Telegram::start(secrets.telegram_token.clone(), chats, clock.clone(), options.telegram)?;
         let mail = options.email.then(Mail::start).transpose()?;
         let (mut parameters, secret_values) = parameters(&url, &payments.url, &telegram.url, &secrets);
         let given = mail.as_ref().map(|mail| mail.set_up(&mut parameters)).unwrap_or_default();

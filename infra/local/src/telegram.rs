@@ -6,7 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use platform::secrets::Secrets;
-use platform::transport::{Answer, NoAnswer, Transport};
+use platform::transport::{Answer, Internet, NoAnswer, Transport};
 use platform::{Clock, Config, messenger};
 use sandbox::telegram::{Bot, Settings};
 use std::collections::BTreeMap;
@@ -22,23 +22,39 @@ pub const WEBHOOK_PATH: &str = "/messenger/telegram/webhook";
 /// An answer about a webhook is a few words.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// Where a bot is, other than in the sandbox.
+#[derive(Clone, Debug)]
+pub struct BotApi {
+    /// Where the Bot API answers, without a slash at the end.
+    pub url: String,
+    /// The bot's token there.
+    pub token: String,
+}
+
 /// A sandbox that runs.
 pub struct Telegram {
-    /// Where the Bot API answers; the chats are at `/chats`.
+    /// Where the Bot API answers; the sandbox's chats are at `/chats`.
     pub url: String,
+    /// The sandbox's, with which nobody talks where the API is another's.
     pub bot: Bot,
+    way: Arc<dyn Transport>,
     _server: Sandbox,
 }
 
 impl Telegram {
-    /// Starts it for a bot with this token. Without a database its chats go with the process.
-    pub fn start(token: String, database: Option<PathBuf>, clock: Clock) -> Result<Self, Error> {
+    /// Starts it for a bot with this token. Without a database its chats go with the process. `other` is used instead, if there
+    /// is one.
+    pub fn start(token: String, database: Option<PathBuf>, clock: Clock, other: Option<BotApi>) -> Result<Self, Error> {
         let clock = Arc::new(move || clock.now().as_millisecond());
         let settings = Settings { token, username: BOT.to_owned(), database, clock };
         let bot = Bot::open(settings).map_err(|error| Error::Sandbox(error.to_string()))?;
         let served = bot.clone();
         let server = Sandbox::start(move |listener| served.serve(listener, std::future::pending()))?;
-        Ok(Self { url: server.url.clone(), bot, _server: server })
+        let (url, way): (_, Arc<dyn Transport>) = match other {
+            Some(api) => (api.url, Arc::new(Internet::default())),
+            None => (server.url.clone(), Arc::new(Here(bot.clone()))),
+        };
+        Ok(Self { url, bot, way, _server: server })
     }
 
     /// Has updates sent to the box office that listens at this port, with the call that anybody makes at Telegram itself.
@@ -49,7 +65,7 @@ impl Telegram {
             ("TELEGRAM_WEBHOOK_SECRET", "TelegramWebhookSecret"),
         ];
         let settings: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let client = messenger::Telegram::new(&Config::from_map(settings), secrets, Arc::new(Here(self.bot.clone())));
+        let client = messenger::Telegram::new(&Config::from_map(settings), secrets, self.way.clone());
         let set = client.set_webhook(&format!("http://127.0.0.1:{port}{WEBHOOK_PATH}")).await;
         set.map_err(|error| Error::Sandbox(error.to_string()))
     }

@@ -7,6 +7,8 @@ Usage: cargo run --release -p load -- [options]
        cargo run --release -p load -- cold-start [--bootstrap FILE] [--runs N] [--shared]
        cargo run -p load -- costs
        cargo run --release -p load -- renewals [--subscriptions N] [--sample N] [--pace N]
+       cargo run --release -p load -- alerted [--people N] [--live | --faults [--percent N] [--seed N]]
+       cargo run --release -p load -- alerted --processes N [--seconds N]
 
   --orders N    orders that are bought and paid, two seats in one row each (10000)
   --clients N   buyers at a time, each with a connection and an account of their own (64)
@@ -48,8 +50,21 @@ costs at the prices of infra/costs.json.
 renewals puts N subscriptions (100000) that are due within one hour into a box office in memory, has renew ask for all of
 them, and prints the processor's time of that; it fails over a minute of two processors. Then it charges a sample (1000) at a pace (25 a
 second), with the scheduler fired three times and every message delivered twice, and fails if one is charged twice.
+
+alerted puts N people (100000) who wait for the sale of an event into a box office in memory, and publishes the event. The
+clock is moved a second at a time until all are told through the messenger's sandbox, which takes 30 messages a second and
+one a second in a chat. It prints how they were told, in which order, and what a notice cost, and fails unless each was
+told once, in about the order they waited in, within those limits, and no invocation failed or ran too long.
+  --live              the same with N people (500) and a clock that goes by itself, which shows parts of seconds
+  --faults            N people (10000), while --percent (5) of the messenger's calls are refused with 429 and a time to
+                      wait, refused with 403, fail with 500, or are done and not answered, by --seed (1). It fails if
+                      somebody is not told whose chat can be reached, or told more often than answers were lost
+  --processes N       N processes (8 are meant) take turns at one messenger's pace from one table for --seconds (10), first
+                      as fast as they can, then each when its turn has come. It fails if a turn is given twice, if there
+                      are more in a second than the pace has, or fewer
 ";
 
+use crate::alerted::Alerted;
 use crate::renewals::Renewals;
 use std::path::PathBuf;
 
@@ -64,6 +79,10 @@ const COLD_RUNS: usize = 25;
 const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 const SAMPLE_MAX: usize = 10_000;
 const CHARGES_A_SECOND_MAX: usize = 1_000;
+const PEOPLE_MAX: usize = 1_000_000;
+const PERCENT_MAX: usize = 50;
+const PROCESSES_MAX: usize = 64;
+const TURN_SECONDS_MAX: usize = 600;
 
 /// What was asked for.
 pub enum Command {
@@ -75,6 +94,9 @@ pub enum Command {
     ColdStart(crate::cold::Plan),
     Costs,
     Renewals(Renewals),
+    Alerted(Alerted),
+    /// To take turns, for `alerted --processes`: only this program asks itself for it.
+    Turns(crate::alerted::turns::Taker),
     /// To open the provider's books in this file: only this program asks itself for it.
     Books(PathBuf),
     /// To be the box office: only this program asks itself for it.
@@ -113,6 +135,12 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     }
     if args.next_if(|first| first == "renewals").is_some() {
         return parse_renewals(args).map(Command::Renewals);
+    }
+    if args.next_if(|first| first == "alerted").is_some() {
+        return parse_alerted(args).map(Command::Alerted);
+    }
+    if args.next_if(|first| first == crate::alerted::turns::TAKER).is_some() {
+        return crate::alerted::turns::Taker::parse(args).map(Command::Turns);
     }
     let mut plan = Plan::default();
     let mut instead = None;
@@ -185,6 +213,44 @@ fn parse_renewals(mut args: impl Iterator<Item = String>) -> Result<Renewals, St
     Ok(plan)
 }
 
+fn parse_alerted(mut args: impl Iterator<Item = String>) -> Result<Alerted, String> {
+    let (mut what, mut people, mut percent, mut seed, mut seconds) = (None, None, None, None, None);
+    while let Some(flag) = args.next() {
+        let mut number = |most: usize| {
+            let value = args.next().ok_or_else(|| format!("{flag} needs a number"))?;
+            let number = value.parse().ok().filter(|number| (1..=most).contains(number));
+            number.ok_or_else(|| format!("{flag} {value}: that is no number from 1 to {most}"))
+        };
+        match flag.as_str() {
+            "--people" => people = Some(number(PEOPLE_MAX)?),
+            "--percent" => percent = Some(number(PERCENT_MAX)?),
+            "--seed" => seed = Some(number(usize::MAX)? as u64),
+            "--seconds" => seconds = Some(number(TURN_SECONDS_MAX)?),
+            "--live" => what = Some(Alerted::Live { people: 0 }),
+            "--faults" => what = Some(Alerted::Faults { people: 0, percent: 0, seed: 0 }),
+            "--processes" => what = Some(Alerted::Processes { processes: number(PROCESSES_MAX)?, seconds: 0 }),
+            _ => return Err(format!("{flag} is not understood")),
+        }
+    }
+    let (is_told, is_faulty) = ((people, percent, seed), (percent, seed));
+    match what {
+        None if is_faulty == (None, None) && seconds.is_none() => {
+            Ok(Alerted::Simulated { people: people.unwrap_or(100_000) })
+        }
+        Some(Alerted::Live { .. }) if is_faulty == (None, None) && seconds.is_none() => {
+            Ok(Alerted::Live { people: people.unwrap_or(500) })
+        }
+        Some(Alerted::Faults { .. }) if seconds.is_none() => {
+            let (people, percent) = (people.unwrap_or(10_000), percent.unwrap_or(5));
+            Ok(Alerted::Faults { people, percent, seed: seed.unwrap_or(1) })
+        }
+        Some(Alerted::Processes { processes, .. }) if is_told == (None, None, None) => {
+            Ok(Alerted::Processes { processes, seconds: seconds.unwrap_or(10) })
+        }
+        _ => Err("these options do not go together".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +275,12 @@ mod tests {
         check("renewals --subscriptions 2000 --pace 25", None);
         check("renewals --sample 0", Some("no number from 1"));
         check("renewals --orders 5", Some("not understood"));
+        check("alerted", None);
+        check("alerted --faults --people 1000 --percent 5 --seed 7", None);
+        check("alerted --processes 8 --seconds 5", None);
+        check("alerted --live --percent 5", Some("do not go together"));
+        check("alerted --processes 8 --people 5", Some("do not go together"));
+        check("alerted --people 0", Some("no number from 1"));
         check("--soak 10m", None);
         check("--soak=600", None);
         check("--soak 10h", Some("no number"));

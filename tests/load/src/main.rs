@@ -16,7 +16,9 @@
 //! | `cold` | the deployed artefact's starts, timed as Lambda's |
 //! | `costs` | what a month on AWS costs |
 //! | `renewals` | subscriptions that are all due in one hour |
+//! | `alerted` | people who are all told of one event |
 
+mod alerted;
 mod args;
 mod bench;
 mod check;
@@ -74,6 +76,8 @@ fn main() -> ExitCode {
         Ok(Command::ColdStart(plan)) => cold::run(&plan),
         Ok(Command::Costs) => costs::run(),
         Ok(Command::Renewals(plan)) => allow_files().and_then(|()| renewals::run(plan)),
+        Ok(Command::Alerted(what)) => allow_files().and_then(|()| alerted::run(what)),
+        Ok(Command::Turns(taker)) => alerted::turns::take(&taker),
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             Ok(())
