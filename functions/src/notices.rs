@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::commands::message_of;
 use domain::catalog::Event;
-use domain::chats::{ChatRef, ChatState, EMAIL};
+use domain::chats::{ChatRef, ChatState};
 use domain::ids::{EventId, NoticeId, UserId};
 use domain::notices::Notice;
 use domain::orders::OrderSeat;
@@ -79,7 +79,7 @@ pub async fn tell(app: &App, notice: Notice) -> Result<(), Error> {
     let message = |chat: &ChatRef, part| Delivery::new(&notice, chat.clone(), part).message(u16::from(part));
     let in_chats = linked.flat_map(|chat| (0..notice.parts()).map(move |part| (chat.at.clone(), part)));
     let mut messages: Vec<_> = in_chats.map(|(chat, part)| message(&chat, part)).collect();
-    if messages.is_empty() && app.messenger(EMAIL).is_some() {
+    if messages.is_empty() && app.writes_email() {
         messages.push(message(&ChatRef::email_of(notice.user), 0));
     }
     send(app, messages).await

@@ -1,7 +1,8 @@
-"""Somebody's chat with the bot, in the sandbox's Telegram."""
+"""Somebody's chats: with the bot, in the sandbox's Telegram, and of a messenger that connects itself."""
 
 import html
 import re
+import secrets
 
 from office import eventually, send
 
@@ -58,3 +59,24 @@ class Chat:
         message = self.comes(f"a button {data}", pattern.search)
         number, found = pattern.findall(message)[-1]
         self.post(f"{self.path}/presses", {"message": number, "data": html.unescape(found)})
+
+
+class Posted:
+    """A chat of the messenger that connects itself, linked with this person's account."""
+
+    def __init__(self, office, person):
+        self.office, self.chat = office, f"c-{secrets.token_hex(4)}"
+        token = person.ask("POST", "/messenger/links", {"messenger": "smoke"}, 201)["deep_link"].split("=")[1]
+        linked = self.says({"type": "chat.link", "token": token, "chat": self.chat, "name": "Posted"}, 200)
+        assert "***@" in linked["account"], linked
+
+    def says(self, body, expect=204):
+        cloud = self.office.cloud
+        status, answer, _ = send("POST", f"{cloud.api}/messenger/smoke/webhook", body, cloud.smoke.signed(body))
+        assert status == expect, (body["type"], status, answer)
+        return answer
+
+    def is_told(self):
+        """Waits for a message, and says that it was delivered."""
+        [post, *_] = eventually("a post", lambda: self.office.cloud.smoke.of(self.chat))
+        self.says({"type": "message.delivered", "id": post["id"]})

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import system
+from posts import Smoke
 
 import boto3
 from botocore.config import Config
@@ -76,6 +77,7 @@ class Cloud:
                 ("secret", "sk_test"), ("publishable", "pk_test"), ("read_only", "rk_test"), ("webhook", "whsec"),
             ]
         }
+        self.smoke = Smoke()
         self.processes, self.directory = [], tempfile.TemporaryDirectory(prefix="boxoffice-deployment-")
 
     def __enter__(self):
@@ -107,6 +109,7 @@ class Cloud:
                 process.kill()
                 process.wait()
         self.processes.clear()
+        self.smoke.stop()
         self.directory.cleanup()
 
     def run(self, name, command, environment):
@@ -200,6 +203,7 @@ class Cloud:
             "boxoffice/stripe-read-only-secret": self.keys["read_only"],
             "boxoffice/stripe-webhook-secret": self.keys["webhook"],
             "boxoffice/telegram-token": self.bot_token,
+            "boxoffice/messengers": json.dumps(self.smoke.setup()),
         }
         manager = self.client("secretsmanager")
         for name, value in values.items():

@@ -3,7 +3,7 @@
 import itertools
 from datetime import datetime, timedelta, timezone
 
-from chats import Chat
+from chats import Chat, Posted
 from office import CONSENT, DAY_SECONDS, MONTH_SECONDS, eventually, plan_terms, promotion_terms, text_of
 
 # Rows of the small hall's stalls: an exercise takes two seats of a row of its own.
@@ -164,6 +164,9 @@ def messenger(scene):
     for alert in alerts:
         person.ask("DELETE", f"/alerts/{alert['id']}", expect=204)
     person.ask("DELETE", f"/messenger/chats/{own['id']}", expect=204)
+    posted = Posted(office, person)
+    office.buy(person, *scene.place())
+    posted.is_told()
 
 
 def told(scene, person, kind):
@@ -175,12 +178,14 @@ def told(scene, person, kind):
 
 
 def notify(scene):
-    """Tickets come into a chat with their codes, or by e-mail; who bought hears that the event was called off, who subscribes that
-    they do."""
+    """Tickets come into two messengers' chats with their codes, or by e-mail; who bought hears that the event was called off, who
+    subscribes that they do."""
     office, person, other = scene.office, scene.office.person("listener"), scene.office.person("reader")
     chat, event = Chat(office, person), office.event(scene.admin, scene.hall)
+    posted = Posted(office, person)
     office.buy(person, event, 1)
     office.buy(other, event, 2)
+    posted.is_told()
     chat.comes("a picture of a code", lambda message: "<img" in message)
     eventually("an e-mail", lambda: office.cloud.mails(other.email), WAIT_SECONDS)
     scene.admin.ask("POST", f"/admin/events/{event}/cancellation")

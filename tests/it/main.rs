@@ -20,6 +20,7 @@ mod offers;
 mod orders;
 mod payment;
 mod perks;
+mod posts;
 mod readme;
 mod reconcile;
 mod redrive;

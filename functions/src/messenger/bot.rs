@@ -10,7 +10,7 @@ use platform::messenger::telegram::NAME;
 use platform::store::{Account, StoreError};
 
 /// Characters of a chat's name that are kept.
-const NAME_CHARS_MAX: usize = 100;
+pub const NAME_CHARS_MAX: usize = 100;
 /// Writes that are lost to others before the messenger is to send its update again.
 pub const TRIES_MAX: usize = 3;
 
@@ -186,7 +186,7 @@ async fn on_membership(app: &App, change: Membership) -> Result<(), StoreError> 
     }
 }
 
-async fn set_state(app: &App, chat: Chat, state: ChatState) -> Result<Chat, StoreError> {
+pub async fn set_state(app: &App, chat: Chat, state: ChatState) -> Result<Chat, StoreError> {
     let next = Chat { state, v: chat.v + 1, ..chat };
     app.chats.save(&next).await?;
     Ok(next)

@@ -4,41 +4,108 @@
 
 use super::bot::{TRIES_MAX, Talk, Words, masked};
 use super::links::TOKEN_CHARS;
-use domain::chats::{CHATS_MAX, Chat, ChatState};
+use domain::chats::{CHATS_MAX, Chat, ChatRef, ChatState};
 use domain::texts::Locale;
+use platform::App;
 use platform::messenger::Button;
 use platform::messenger::telegram::NAME;
 use platform::store::{Account, Link, StoreError};
 
-/// What is shown of a link that this chat may not take: a text's name.
-type Closed = &'static str;
+/// Why a chat may not take a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    Unknown,
+    Used,
+    Expired,
+    /// Its account has as many chats as it may.
+    Full,
+}
 
 /// The link of a token with its account, if this chat may take it, or has taken it.
 async fn open_link(
-    talk: &Talk<'_>,
+    app: &App,
+    at: &ChatRef,
     chat: Option<&Chat>,
     token: &str,
 ) -> Result<Result<(Link, Account), Closed>, StoreError> {
     if token.len() != TOKEN_CHARS {
-        return Ok(Err("bot-link-unknown"));
+        return Ok(Err(Closed::Unknown));
     }
-    let Some(link) = talk.app.links.get(token).await?.filter(|link| link.messenger == NAME) else {
-        return Ok(Err("bot-link-unknown"));
+    let Some(link) = app.links.get(token).await?.filter(|link| link.messenger == at.messenger()) else {
+        return Ok(Err(Closed::Unknown));
     };
-    let is_others = link.chat.as_ref().is_some_and(|chat| *chat != talk.at);
+    let is_others = link.chat.as_ref().is_some_and(|chat| chat != at);
     let is_linked = chat.is_some_and(|chat| chat.user == link.user);
     if is_others || (link.done && !is_linked) {
-        return Ok(Err("bot-link-used"));
+        return Ok(Err(Closed::Used));
     }
-    if link.expires_at <= talk.app.now() && !is_linked {
-        return Ok(Err("bot-link-expired"));
+    if link.expires_at <= app.now() && !is_linked {
+        return Ok(Err(Closed::Expired));
     }
-    let account = talk.app.accounts.get(link.user).await?;
-    Ok(account.map(|account| (link, account)).ok_or("bot-link-unknown"))
+    let account = app.accounts.get(link.user).await?;
+    Ok(account.map(|account| (link, account)).ok_or(Closed::Unknown))
 }
 
+/// Links a chat with the account of a token, since its person says so; `before` is what is known of the chat.
+pub async fn take(
+    app: &App,
+    at: &ChatRef,
+    name: &str,
+    token: &str,
+    mut before: Option<Chat>,
+) -> Result<Result<Account, Closed>, StoreError> {
+    let mut tries = 1;
+    loop {
+        match try_take(app, at, name, token, before.as_ref()).await {
+            Err(StoreError::Conflict) if tries < TRIES_MAX => {}
+            done => return done,
+        }
+        (tries, before) = (tries + 1, app.chats.get(at).await?);
+    }
+}
+
+async fn try_take(
+    app: &App,
+    at: &ChatRef,
+    name: &str,
+    token: &str,
+    before: Option<&Chat>,
+) -> Result<Result<Account, Closed>, StoreError> {
+    let (mut link, account) = match open_link(app, at, before, token).await? {
+        Ok(open) => open,
+        Err(why) => return Ok(Err(why)),
+    };
+    if link.done {
+        return Ok(Ok(account));
+    }
+    let chats = app.chats.of_user(link.user).await?;
+    if chats.len() >= CHATS_MAX && chats.iter().all(|chat| chat.at != *at) {
+        return Ok(Err(Closed::Full));
+    }
+    if link.chat.is_none() {
+        link = Link { chat: Some(at.clone()), v: link.v + 1, ..link };
+        app.links.save(&link).await?;
+    }
+    if before.is_none_or(|chat| chat.user != link.user || chat.state != ChatState::Linked) {
+        let v = before.map_or(0, |chat| chat.v) + 1;
+        let (at, name) = (at.clone(), name.to_owned());
+        let chat = Chat { at, user: link.user, name, state: ChatState::Linked, linked_at: app.now(), v };
+        app.chats.link(&chat, before).await?;
+        tracing::info!(user = %link.user, messenger = chat.at.messenger(), moved = before.is_some(), "chat linked");
+    }
+    app.links.save(&Link { done: true, v: link.v + 1, ..link }).await?;
+    Ok(Ok(account))
+}
+
+/// What is shown of a link that this chat may not take.
 fn closed(talk: &Talk<'_>, why: Closed) -> Result<Words, StoreError> {
-    Ok(Words { html: talk.html(why, &[]), buttons: vec![vec![talk.site()?]] })
+    let text = match why {
+        Closed::Unknown => "bot-link-unknown",
+        Closed::Used => "bot-link-used",
+        Closed::Expired => "bot-link-expired",
+        Closed::Full => return Ok(talk.html("bot-chats-max", &[("max", (CHATS_MAX as i64).into())]).into()),
+    };
+    Ok(Words { html: talk.html(text, &[]), buttons: vec![vec![talk.site()?]] })
 }
 
 fn linked(account: &Account) -> Words {
@@ -47,7 +114,7 @@ fn linked(account: &Account) -> Words {
 
 /// `/start` with a token: whose account is it, and shall this chat be linked with it?
 pub async fn ask(talk: &Talk<'_>, token: &str) -> Result<Words, StoreError> {
-    let (_, account) = match open_link(talk, talk.chat.as_ref(), token).await? {
+    let (_, account) = match open_link(talk.app, &talk.at, talk.chat.as_ref(), token).await? {
         Ok(open) => open,
         Err(why) => return closed(talk, why),
     };
@@ -65,48 +132,15 @@ pub async fn ask(talk: &Talk<'_>, token: &str) -> Result<Words, StoreError> {
 
 /// The button that links.
 pub async fn confirm(talk: &Talk<'_>, token: &str) -> Result<Words, StoreError> {
-    let mut tries = 1;
-    let mut before = talk.chat.clone();
-    loop {
-        match take(talk, token, before.as_ref()).await {
-            Err(StoreError::Conflict) if tries < TRIES_MAX => {}
-            done => return done,
-        }
-        (tries, before) = (tries + 1, talk.app.chats.get(&talk.at).await?);
+    match take(talk.app, &talk.at, &talk.name, token, talk.chat.clone()).await? {
+        Ok(account) => Ok(linked(&account)),
+        Err(why) => closed(talk, why),
     }
-}
-
-async fn take(talk: &Talk<'_>, token: &str, before: Option<&Chat>) -> Result<Words, StoreError> {
-    let app = talk.app;
-    let (mut link, account) = match open_link(talk, before, token).await? {
-        Ok(open) => open,
-        Err(why) => return closed(talk, why),
-    };
-    if link.done {
-        return Ok(linked(&account));
-    }
-    let chats = app.chats.of_user(link.user).await?;
-    if chats.len() >= CHATS_MAX && chats.iter().all(|chat| chat.at != talk.at) {
-        return Ok(talk.html("bot-chats-max", &[("max", (CHATS_MAX as i64).into())]).into());
-    }
-    if link.chat.is_none() {
-        link = Link { chat: Some(talk.at.clone()), v: link.v + 1, ..link };
-        app.links.save(&link).await?;
-    }
-    if before.is_none_or(|chat| chat.user != link.user) {
-        let v = before.map_or(0, |chat| chat.v) + 1;
-        let (at, name) = (talk.at.clone(), talk.name.clone());
-        let chat = Chat { at, user: link.user, name, state: ChatState::Linked, linked_at: app.now(), v };
-        app.chats.link(&chat, before).await?;
-        tracing::info!(user = %link.user, messenger = NAME, moved = before.is_some(), "chat linked");
-    }
-    app.links.save(&Link { done: true, v: link.v + 1, ..link }).await?;
-    Ok(linked(&account))
 }
 
 /// The button that does not link: nobody can use the link any more.
 pub async fn refuse(talk: &Talk<'_>, token: &str) -> Result<Words, StoreError> {
-    let (link, account) = match open_link(talk, talk.chat.as_ref(), token).await? {
+    let (link, account) = match open_link(talk.app, &talk.at, talk.chat.as_ref(), token).await? {
         Ok(open) => open,
         Err(why) => return closed(talk, why),
     };

@@ -31,6 +31,7 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LinkIn {
+    /// `telegram`, or the name of another that this box office writes to.
     #[schema(example = "telegram")]
     messenger: String,
 }
@@ -57,7 +58,7 @@ async fn create_link(
     buyer: Buyer,
     Json(ask): Json<LinkIn>,
 ) -> Result<impl IntoResponse, Problem> {
-    let known = app.messenger(&ask.messenger);
+    let known = app.messenger(&ask.messenger).await?;
     let messenger =
         known.ok_or_else(|| Problem::field("/messenger", "is not a messenger that chats can be linked of"))?;
     let token = URL_SAFE_NO_PAD.encode(app.rng.bytes::<TOKEN_BYTES>());

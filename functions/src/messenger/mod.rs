@@ -5,6 +5,7 @@ mod bot;
 mod linking;
 mod links;
 mod lists;
+mod posts;
 mod telegram;
 mod webhook;
 

@@ -1,9 +1,9 @@
-//! The bot's webhook. An update is worked on at least once, and everything that is done for one may be done again: its answer is
+//! The messengers' webhooks: the bot's, and [`posts`] of others. An update is worked on at least once, and everything that is done for one may be done again: its answer is
 //! noted after the work, so that a crash before loses nothing, and given again to a messenger that asks again, since that has
 //! not heard it. The answer carries what the bot says, so nothing has to be called.
 
-use super::bot;
 use super::telegram::{Say, Update};
+use super::{bot, posts};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -14,6 +14,7 @@ use platform::App;
 use platform::http::{Path, Problem, body_problem};
 use platform::messenger::Button;
 use platform::messenger::telegram::NAME;
+use platform::store::StoreError;
 use serde_json::error::Category;
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
@@ -28,15 +29,22 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(receive))
 }
 
-/// The bot's webhook: an update of the messenger.
+/// What a messenger has to say: an update of Telegram's to its bot, or a signed post of a messenger that integrates itself
+/// (`infra/messengers.md`).
 #[utoipa::path(
     post, path = "/messenger/{name}/webhook", tag = "messenger",
-    params(("name" = String, Path, description = "`telegram`"),
-        ("X-Telegram-Bot-Api-Secret-Token" = String, Header, description = "what the webhook was set with")),
-    request_body(content = String, content_type = "application/json"),
-    responses((status = 200, description = "what the bot says: a method of the messenger's API and its parameters", content_type = "application/json"),
-        (status = 204, description = "the bot says nothing"), (status = 400, description = "`malformed_json`"),
-        (status = 401, description = "`webhook_secret_invalid`"), (status = 413, description = "`too_large`"), (status = 404, description = "`not_found`: no such messenger"))
+    params(("name" = String, Path, description = "`telegram`, or the name that a messenger was given"),
+        ("X-Telegram-Bot-Api-Secret-Token" = Option<String>, Header, description = "of `telegram`: what the webhook was set with"),
+        ("webhook-id" = Option<String>, Header, description = "of others: the same however often this is sent"),
+        ("webhook-timestamp" = Option<String>, Header, description = "of others: seconds since 1970, at most five minutes away from now"),
+        ("webhook-signature" = Option<String>, Header, description = "of others: `v1,…`, as Standard Webhooks has it; several with spaces between them")),
+    request_body(content = posts::Post, description = "of `telegram`: its Update"),
+    responses((status = 200, description = "`telegram`: what the bot says, a method of the messenger's API and its parameters; `chat.link`: whose account it is", body = posts::Linked),
+        (status = 204, description = "done, and nothing to say"), (status = 400, description = "`malformed_json`"),
+        (status = 401, description = "`webhook_secret_invalid`, `webhook_signature_invalid`"),
+        (status = 404, description = "`not_found`: no such messenger, or no such message; `link_unknown`"),
+        (status = 409, description = "`link_used`, `chats_max`, `changed_meanwhile`"), (status = 410, description = "`link_expired`"),
+        (status = 413, description = "`too_large`"), (status = 422, description = "`invalid`"))
 )]
 async fn receive(
     State(app): State<App>,
@@ -45,7 +53,7 @@ async fn receive(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     if name != NAME {
-        return Err(Problem::not_found());
+        return posts::receive(&app, &name, &headers, &body.map_err(body_problem)?).await.map(said);
     }
     let secret = app.secret("TELEGRAM_WEBHOOK_SECRET").await?;
     let given = headers.get(SECRET).map_or(&[][..], |value| value.as_bytes());
@@ -63,15 +71,21 @@ async fn receive(
         }
         Err(error) => return Err(Problem::bad_request("malformed_json", error.to_string())),
     };
-    if let Some(answer) = app.links.answered(NAME, update.update_id).await? {
+    let id = update.update_id.to_string();
+    if let Some(answer) = app.links.answered(NAME, &id).await? {
         return Ok(said(answer));
     }
     let say = bot::hear(&app, update.what).await?;
-    let (answer, until) = (say.body().unwrap_or_default(), app.now() + SignedDuration::from_hours(UPDATE_HOURS));
+    let answer = say.body().unwrap_or_default();
     if !has_token(&say) {
-        app.links.note_answered(NAME, update.update_id, &answer, until).await?;
+        note_answered(&app, NAME, &id, &answer).await?;
     }
     Ok(said(answer))
+}
+
+/// Notes that something was worked on, and what it was answered.
+pub async fn note_answered(app: &App, messenger: &str, id: &str, answer: &str) -> Result<(), StoreError> {
+    app.links.note_answered(messenger, id, answer, app.now() + SignedDuration::from_hours(UPDATE_HOURS)).await
 }
 
 /// Whether an answer has a link's token in it, which no table may hold. What is answered so was only asked, and may be again.

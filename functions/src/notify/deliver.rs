@@ -4,7 +4,7 @@
 use super::picture;
 use crate::Error;
 use crate::notices::{Delivery, send};
-use domain::chats::{Chat, ChatRef, ChatState, EMAIL};
+use domain::chats::{Chat, ChatRef, ChatState};
 use domain::notices::{Notice, Text, deliver_at};
 use domain::texts::Locale;
 use jiff::{SignedDuration, Timestamp};
@@ -44,13 +44,17 @@ pub async fn deliver(app: &App, ask: Delivery) -> Result<(), Error> {
     if ask.turn.is_none() && app.notices.has_ended(&message).await? {
         return Ok(());
     }
-    let messenger = app.messenger(ask.chat.messenger());
-    let messenger = messenger.ok_or_else(|| Error::new(format!("there is no messenger {}", ask.chat.messenger())))?;
+    let messenger = app.messenger(ask.chat.messenger()).await.map_err(Error::new)?;
+    let Some(messenger) = messenger else {
+        // The operator has taken it away.
+        app.notices.end(&message, Ended::Failed, now).await?;
+        return to.give_up(app, &ask).await;
+    };
     let (ask, turn) = turns(app, ask, messenger.apart(), now).await?;
     if turn > now {
         return again(app, ask, turn, now).await;
     }
-    one(app, messenger, &ask, &notice, to).await
+    one(app, &messenger, &ask, &notice, to).await
 }
 
 /// Whom a message is for.
@@ -67,6 +71,17 @@ impl To {
         }
         let chat = app.chats.get(&ask.chat).await?;
         Ok(chat.filter(|chat| chat.user == ask.user && chat.state == ChatState::Linked).map(Self::Chat))
+    }
+
+    /// What follows where nobody can be written to.
+    async fn give_up(self, app: &App, ask: &Delivery) -> Result<(), Error> {
+        match self {
+            Self::Chat(chat) => unreachable_chat(app, ask, chat).await,
+            Self::Address(_) => {
+                count(app, "NoticesUnreached");
+                Ok(())
+            }
+        }
     }
 
     /// As their messenger names them.
@@ -130,6 +145,7 @@ async fn one(app: &App, messenger: &Arc<dyn Messenger>, ask: &Delivery, notice: 
         // One before it had no answer: this one may be the second that its reader sees.
         count(app, "NoticesRepeated");
     }
+    let outgoing = Outgoing { id: message.name(), at: notice.at, ..outgoing };
     let sent = messenger.send(to.name(), &outgoing).await;
     settle(app, ask, sent, attempt, to).await
 }
@@ -169,13 +185,7 @@ async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt:
         }
         SendError::Unreachable(_) => {
             end(Ended::Failed).await?;
-            match to {
-                To::Chat(chat) => unreachable_chat(app, ask, chat).await,
-                To::Address(_) => {
-                    count(app, "NoticesUnreached");
-                    Ok(())
-                }
-            }
+            to.give_up(app, ask).await
         }
         SendError::Refused(_) => {
             tracing::error!(notice = %ask.notice, %error, "a notice was refused");
@@ -203,7 +213,7 @@ async fn unreachable_chat(app: &App, ask: &Delivery, chat: Chat) -> Result<(), E
     let others = chats.into_iter().filter(|chat| chat.state == ChatState::Linked && chat.at != ask.chat);
     let instead = |chat, part| Delivery { chat, part, chat_turn: None, turn: None, ..ask.clone() }.message(0);
     let mut others: Vec<_> = others.map(|chat| instead(chat.at, ask.part)).collect();
-    if others.is_empty() && app.messenger(EMAIL).is_some() {
+    if others.is_empty() && app.writes_email() {
         others.push(instead(ChatRef::email_of(ask.user), 0));
     }
     if others.is_empty() {
@@ -232,7 +242,7 @@ async fn compose(app: &App, notice: &Notice, ask: &Delivery) -> Result<Option<Ou
     let base = app.config.get("PUBLIC_URL")?;
     let button = |link: domain::notices::Link| Button::Link { text: link.text, url: format!("{base}{}", link.path) };
     let buttons = links.into_iter().map(|link| vec![button(link)]).collect();
-    Ok(Some(Outgoing { html, buttons, pictures }))
+    Ok(Some(Outgoing { html, buttons, pictures, ..Outgoing::default() }))
 }
 
 fn whole_seconds(wait: Duration) -> SignedDuration {

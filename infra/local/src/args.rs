@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::grants::Grant;
+use crate::messenger_check::{CHAT_DEFAULT, MessengerCheck};
 use crate::redrive::{Place, Redrive};
 use crate::runner::Data;
 use crate::telegram::BotApi;
@@ -20,6 +21,7 @@ Usage: boxoffice [serve] [options]
        boxoffice redrive [QUEUE] --aws
        boxoffice grant-role EMAIL ROLE --aws [--table NAME]
        boxoffice new-secrets
+       boxoffice messenger-check URL --secret SECRET [--chat ID]
 
   --listen ADDRESS:PORT   where the API answers (127.0.0.1:3000)
   --data DIR              where everything is kept (.boxoffice)
@@ -30,6 +32,7 @@ Usage: boxoffice [serve] [options]
   --sandbox-delay-ms N    hold each answer of the payment sandbox back for so long
   --telegram-api URL      write to people through this server of the Bot API, and have it send what they write, instead of the sandbox
   --telegram-token TOKEN  the bot's token there
+  --messengers FILE       other messengers to write to, as JSON (infra/messengers.md)
 
 redrive sends the dead letters of a queue back to it; without a queue it lists them.
   --url URL               of the box office on this machine (http://127.0.0.1:3000)
@@ -41,6 +44,10 @@ grant-role gives somebody who has signed up a role (admin, gate, support, financ
   --table NAME            the table of accounts, where there are several stacks
 
 new-secrets prints new values of the secrets that a deployment makes itself, as JSON: name to value.
+
+messenger-check posts to a messenger's address as a box office does, right and wrong, and says whether it answers as it should.
+  --secret SECRET         what posts to it are signed with (whsec_…)
+  --chat ID               a chat that it takes messages for (check)
 
   -h, --help              print this
   -V, --version           print the version
@@ -54,8 +61,8 @@ const CLOCK_SHIFT_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 const SANDBOX_DELAY_MILLISECONDS_MAX: u64 = 60_000;
 
 /// Options of `serve` that have a value.
-const TAKE_VALUES: [&str; 6] =
-    ["--listen", "--data", "--clock-shift", "--sandbox-delay-ms", "--telegram-api", "--telegram-token"];
+const TAKE_VALUES: [&str; 7] =
+    ["--listen", "--data", "--clock-shift", "--sandbox-delay-ms", "--telegram-api", "--telegram-token", "--messengers"];
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -66,6 +73,7 @@ pub enum Command {
     Redrive(Redrive),
     Grant(Grant),
     NewSecrets,
+    MessengerCheck(MessengerCheck),
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +88,8 @@ pub struct Serve {
     pub sandbox_delay: Duration,
     /// Where the Bot API is, if not in the sandbox.
     pub telegram: Option<BotApi>,
+    /// A file that says which messengers there are beside those that are built in.
+    pub messengers: Option<PathBuf>,
 }
 
 /// Reads the arguments after the program's name. The error is for the person who typed them.
@@ -94,10 +104,17 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
     if args.next_if(|first| first == "new-secrets").is_some() {
         return args.next().map_or(Ok(Command::NewSecrets), |arg| Err(format!("{arg} is not understood")));
     }
+    if args.next_if(|first| first == "messenger-check").is_some() {
+        return messenger_check(args);
+    }
     args.next_if(|first| first == "serve");
+    serve(args)
+}
+
+fn serve(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
     let (mut listen, mut directory, mut memory) = (SocketAddr::from(([127, 0, 0, 1], 3000)), None, false);
     let (mut demo, mut meter) = (true, false);
-    let (mut clock_shift_seconds, mut sandbox_delay) = (0, Duration::ZERO);
+    let (mut clock_shift_seconds, mut sandbox_delay, mut messengers) = (0, Duration::ZERO, None);
     let (mut telegram_api, mut telegram_token) = (None, None);
     while let Some(arg) = args.next() {
         let (flag, attached) = match arg.split_once('=') {
@@ -114,6 +131,7 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
                 listen = text.parse().map_err(|_| format!("--listen {text}: that is no address and port"))?;
             }
             "--data" => directory = Some(PathBuf::from(value()?)),
+            "--messengers" => messengers = Some(PathBuf::from(value()?)),
             "--memory" => memory = true,
             "--no-demo" => demo = false,
             "--meter" => meter = true,
@@ -143,7 +161,8 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
         (None, None) => None,
         _ => return Err("--telegram-api and --telegram-token need each other".to_owned()),
     };
-    Ok(Command::Serve(Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay, telegram }))
+    let serve = Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay, telegram, messengers };
+    Ok(Command::Serve(serve))
 }
 
 fn redrive(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
@@ -192,6 +211,24 @@ fn grant(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
     let known: StrDeserializer<'_, ValueError> = role.as_str().into_deserializer();
     let role = Role::deserialize(known).map_err(|error| error.to_string())?;
     Ok(Command::Grant(Grant { email: email.clone(), role, table }))
+}
+
+fn messenger_check(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let (mut url, mut secret, mut chat) = (None, None, CHAT_DEFAULT.to_owned());
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--secret" => secret = Some(args.next().ok_or("--secret needs a value")?),
+            "--chat" => chat = args.next().ok_or("--chat needs a value")?,
+            "-h" | "--help" => return Ok(Command::Help),
+            flag if flag.starts_with('-') => return Err(format!("{flag} is not understood")),
+            _ if url.is_some() => return Err(format!("{arg} is one address too many")),
+            _ => url = Some(arg),
+        }
+    }
+    let (Some(url), Some(secret)) = (url, secret) else {
+        return Err("messenger-check needs an address and --secret".to_owned());
+    };
+    MessengerCheck::new(&url, &secret, &chat).map(Command::MessengerCheck)
 }
 
 fn number(flag: &str, text: &str, most: u64) -> Result<u64, String> {
@@ -247,5 +284,13 @@ mod tests {
         check("grant-role a@b.example king --aws", Some("unknown variant `king`"));
         check("new-secrets", None);
         check("new-secrets --aws", Some("--aws is not understood"));
+        let secret = format!("--secret whsec_{}", "A".repeat(32));
+        check("--messengers here.json", None);
+        check(&format!("messenger-check https://a.example/hook {secret}"), None);
+        check(&format!("messenger-check http://localhost:1 --chat 7 {secret}"), None);
+        check(&format!("messenger-check http://a.example/hook {secret}"), Some("https"));
+        check(&format!("messenger-check https://a.example {secret} more"), Some("one address too many"));
+        check("messenger-check https://a.example --secret hush", Some("whsec_"));
+        check("messenger-check https://a.example", Some("--secret"));
     }
 }

@@ -1,9 +1,11 @@
 //! The `boxoffice` command.
 
 use boxoffice::args::{self, Command, Serve};
-use boxoffice::secrets::LocalSecrets;
+use boxoffice::secrets::{LocalSecrets, NO_MESSENGERS};
 use boxoffice::{Data, Options, Runner, demo, grants, redrive};
 use platform::Clock;
+use platform::messenger::posts;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +25,9 @@ const END_SECONDS_MAX: u64 = 1;
 
 fn main() -> ExitCode {
     let command = match args::parse(std::env::args().skip(1)) {
-        Ok(command @ (Command::Serve(_) | Command::Redrive(_) | Command::Grant(_))) => command,
+        Ok(command @ (Command::Serve(_) | Command::Redrive(_) | Command::Grant(_) | Command::MessengerCheck(_))) => {
+            command
+        }
         Ok(Command::NewSecrets) => {
             println!("{}", LocalSecrets::generate().deployed());
             return ExitCode::SUCCESS;
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
             Command::Serve(serve) => run(serve).await.map_err(|error| error.to_string()),
             Command::Redrive(ask) => redrive::run(&ask).await.map(|text| print!("{text}")),
             Command::Grant(ask) => grants::run(&ask).await.map(|text| print!("{text}")),
+            Command::MessengerCheck(ask) => ask.run(|line| println!("{line}")).await,
             Command::Help | Command::Version | Command::NewSecrets => Ok(()),
         }
     });
@@ -72,16 +77,17 @@ fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
-    let Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay, telegram } = serve;
+    let Serve { listen, data, demo, meter, clock_shift_seconds, sandbox_delay, telegram, messengers } = serve;
     let end = end().map_err(|error| boxoffice::Error::Failed(error.to_string()))?;
     let kept = match &data {
         Data::Memory => "nothing is kept".to_owned(),
         Data::Dir(path) => format!("kept in {}", path.display()),
     };
+    let messengers = messengers.map_or_else(|| Ok(NO_MESSENGERS.to_owned()), |path| set_up(&path))?;
     let clock = Clock::default();
     clock.advance(clock_shift_seconds);
     let is_sandbox = telegram.is_none();
-    let options = Options { listen, data, meter, clock, telegram, email: true, ..Options::default() };
+    let options = Options { listen, data, meter, clock, telegram, messengers, email: true, ..Options::default() };
     let running = Runner::start(options).await?;
     running.payments.stripe.set_delay(sandbox_delay);
     let password = if demo { demo::prepare(&running).await? } else { None };
@@ -105,6 +111,14 @@ async fn run(serve: Serve) -> Result<(), boxoffice::Error> {
     end.await;
     running.stop().await;
     Ok(())
+}
+
+/// The messengers that a file sets up, if it does.
+fn set_up(path: &Path) -> Result<String, boxoffice::Error> {
+    let failed = |cause: String| boxoffice::Error::Failed(format!("{}: {cause}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    posts::check(&text).map_err(failed)?;
+    Ok(text)
 }
 
 /// Resolves when somebody asks this process to end.

@@ -9,13 +9,14 @@ use crate::http::{Front, REQUESTS_MAX};
 use crate::journal::Journal;
 use crate::mail::Mail;
 use crate::meter::Meter;
+use crate::parameters::parameters;
 use crate::payments::{EVENTS, Payments, Terms};
 use crate::queues::Queues;
 use crate::schedules::Schedule;
-use crate::secrets::LocalSecrets;
+use crate::secrets::{LocalSecrets, NO_MESSENGERS};
 use crate::storage::Storage;
 use crate::streams::StreamReader;
-use crate::telegram::{self, BotApi, Telegram};
+use crate::telegram::{BotApi, Telegram};
 use crate::template::{System, TEMPLATE, Trigger};
 use crate::topic::LocalBus;
 use crate::{client, pages, tables};
@@ -25,7 +26,6 @@ use platform::bus::Bus;
 use platform::secrets::Secrets;
 use platform::transport::{Breaker, Internet, Transport};
 use platform::{App, Clients, Clock, Config, Rng};
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,8 @@ pub struct Options {
     /// Requests that functions work on at once; more are refused.
     pub requests_max: u64,
     pub wires: Wires,
+    /// The messengers that integrate themselves, as the secret of that name has them.
+    pub messengers: String,
     /// Where another DynamoDB is that holds the tables of [`Data::Memory`], instead of the embedded one.
     pub dynamodb: Option<String>,
     /// The server of the messenger's API to write to people through, instead of the sandbox.
@@ -101,6 +103,7 @@ impl Default for Options {
             email: false,
             requests_max: REQUESTS_MAX,
             wires: Wires::default(),
+            messengers: NO_MESSENGERS.to_owned(),
             dynamodb: None,
             telegram: None,
             template: TEMPLATE.to_owned(),
@@ -161,6 +164,7 @@ impl Runner {
         let address = listener.local_addr().map_err(|error| Error::Failed(error.to_string()))?;
         let url = format!("http://{address}");
         let Kept { lock, sandbox, chats, mut secrets, journal, storage } = open(&data, options.dynamodb.as_deref())?;
+        secrets.messengers = options.messengers;
         let (written, writes) = watch::channel(());
         let meter = meter.then(|| Arc::new(Meter::default()));
         let wire = wires.dynamodb.map_or_else(client::wire, |wrap| wrap(client::wire()));
@@ -268,39 +272,6 @@ fn lock(directory: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => Err(Error::Locked(directory.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
-}
-
-/// Values of the template's parameters, and values of the secrets that some of them name.
-pub type Parameters = (BTreeMap<String, String>, BTreeMap<String, String>);
-
-/// What the template is given for a box office at `url` whose payment provider is at `stripe`, and its messenger at
-/// `telegram`.
-pub fn parameters(url: &str, stripe: &str, telegram: &str, secrets: &LocalSecrets) -> Parameters {
-    let mut values = BTreeMap::from([
-        ("Stage".to_owned(), "dev".to_owned()),
-        ("PublicUrl".to_owned(), url.to_owned()),
-        ("StripeApiBase".to_owned(), stripe.to_owned()),
-        ("StripePayUrl".to_owned(), format!("{stripe}/pay")),
-        ("StripePublishableKey".to_owned(), secrets.stripe_publishable_key.clone()),
-        ("TelegramApiBase".to_owned(), telegram.to_owned()),
-        ("TelegramBot".to_owned(), telegram::BOT.to_owned()),
-    ]);
-    let mut named = BTreeMap::new();
-    for (parameter, secret) in [
-        ("TokenSigningKeySecret", &secrets.token_signing_key),
-        ("TicketSigningKeySecret", &secrets.ticket_signing_key),
-        ("PublicKeysSecret", &secrets.public_keys),
-        ("OrderIdKeySecret", &secrets.order_id_key),
-        ("StripeSecret", &secrets.stripe_secret),
-        ("StripeReadOnlySecret", &secrets.stripe_read_only_key),
-        ("StripeWebhookSecret", &secrets.stripe_webhook_secret),
-        ("TelegramTokenSecret", &secrets.telegram_token),
-        ("TelegramWebhookSecret", &secrets.telegram_webhook_secret),
-    ] {
-        values.insert(parameter.to_owned(), parameter.to_owned());
-        named.insert(parameter.to_owned(), secret.clone());
-    }
-    (values, named)
 }
 
 impl Running {

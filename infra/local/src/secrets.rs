@@ -12,13 +12,16 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Defaults of the template's parameters that name the secrets of [`LocalSecrets::deployed`].
-const DEPLOYED: [&str; 5] = [
+const DEPLOYED: [&str; 6] = [
     "boxoffice/token-signing-key",
     "boxoffice/ticket-signing-key",
     "boxoffice/public-keys",
     "boxoffice/order-id-key",
     "boxoffice/telegram-webhook-secret",
+    "boxoffice/messengers",
 ];
+/// What sets up no messengers beside those that are built in.
+pub const NO_MESSENGERS: &str = "{}";
 
 /// The values behind the template's parameters that name secrets, and the one key that is none.
 #[derive(Clone, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct LocalSecrets {
     /// What the messenger's webhook is known by. Secrets of an older version have none yet.
     #[serde(default = "telegram_webhook_secret")]
     pub telegram_webhook_secret: String,
+    /// The messengers that integrate themselves, as JSON. They are said at each start and kept nowhere.
+    #[serde(skip, default = "no_messengers")]
+    pub messengers: String,
     /// Of the demo accounts, where there is a demo.
     pub demo_password: String,
     /// What opens the operator's door. Secrets of an older version have none yet.
@@ -72,6 +78,7 @@ impl LocalSecrets {
             stripe_read_only_key: drawn_read_only_key(rng),
             telegram_token: drawn_telegram_token(rng),
             telegram_webhook_secret: hexadecimal(rng.bytes::<32>()),
+            messengers: no_messengers(),
             demo_password: URL_SAFE_NO_PAD.encode(rng.bytes::<18>()),
             operator_token: hexadecimal(rng.bytes::<32>()),
         }
@@ -98,6 +105,7 @@ impl LocalSecrets {
             &self.public_keys,
             &self.order_id_key,
             &self.telegram_webhook_secret,
+            &self.messengers,
         ];
         DEPLOYED.into_iter().zip(secrets).map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
@@ -170,6 +178,10 @@ fn telegram_token() -> String {
 
 fn telegram_webhook_secret() -> String {
     hexadecimal(Rng::System.bytes::<32>())
+}
+
+fn no_messengers() -> String {
+    NO_MESSENGERS.to_owned()
 }
 
 /// The bot's number, a colon and its key, as Telegram gives them out.

@@ -5,7 +5,7 @@ use crate::aws;
 use crate::bus::Bus;
 use crate::cache::Cache;
 use crate::config::{Config, Missing};
-use crate::messenger::{Email, Messenger, Telegram};
+use crate::messenger::{Email, Messenger, Posts, Telegram, posts};
 use crate::payments::{PaymentGateway, Stripe};
 use crate::seatmap::Availability;
 use crate::secrets::{SecretError, Secrets};
@@ -14,6 +14,7 @@ use crate::store::{
 };
 use crate::transport::{Breaker, Internet, Transport};
 use domain::catalog::Event;
+use domain::chats;
 use domain::ids::{self, EventId, LayoutId};
 use domain::layout::Hall;
 use domain::subscriptions::plans::Plan;
@@ -150,14 +151,37 @@ impl App {
 
     /// The value of the secret that this setting names.
     pub async fn secret(&self, setting: &'static str) -> Result<Arc<str>, SecretError> {
-        let name = self.config.get(setting);
-        let name = name.map_err(|missing| SecretError { name: setting.to_owned(), cause: missing.to_string() })?;
-        self.clients.secrets.get(name).await
+        self.clients.secrets.get(self.secret_name(setting)?).await
     }
 
-    /// The messenger of this name.
-    pub fn messenger(&self, name: &str) -> Option<&Arc<dyn Messenger>> {
-        self.messengers.iter().find(|messenger| messenger.name() == name)
+    fn secret_name(&self, setting: &'static str) -> Result<&str, SecretError> {
+        let name = self.config.get(setting);
+        name.map_err(|missing| SecretError { name: setting.to_owned(), cause: missing.to_string() })
+    }
+
+    /// The messenger of this name: one that is built in, or that the operator has set up.
+    pub async fn messenger(&self, name: &str) -> Result<Option<Arc<dyn Messenger>>, SecretError> {
+        if let Some(built_in) = self.messengers.iter().find(|messenger| messenger.name() == name) {
+            return Ok(Some(built_in.clone()));
+        }
+        let posts = self.posts(name).await?;
+        Ok(posts.map(|posts| Arc::new(posts) as Arc<dyn Messenger>))
+    }
+
+    /// Whether e-mail is set up.
+    pub fn writes_email(&self) -> bool {
+        self.messengers.iter().any(|messenger| messenger.name() == chats::EMAIL)
+    }
+
+    /// The messenger of this name that the operator has set up (the secret that `MESSENGERS` names; without it there is none).
+    pub async fn posts(&self, name: &str) -> Result<Option<Posts>, SecretError> {
+        if !posts::is_name(name) {
+            return Ok(None);
+        }
+        let secret = self.secret_name("MESSENGERS")?;
+        let Some(setup) = self.clients.secrets.find(secret).await? else { return Ok(None) };
+        let found = Posts::find(&setup, name, self.clients.transport.clone(), self.clock.clone());
+        found.map_err(|cause| SecretError { name: secret.to_owned(), cause: cause.to_owned() })
     }
 
     /// 128 bits for a new id that no client's key determines.

@@ -14,6 +14,7 @@ pub mod secrets;
 pub mod store;
 pub mod telemetry;
 pub mod transport;
+pub mod webhooks;
 
 pub use app::{App, Clients, Clock, Rng};
 pub use config::Config;

@@ -44,7 +44,8 @@ struct Ages {
 }
 
 struct Kept {
-    value: Arc<str>,
+    /// None where there is no such secret.
+    value: Option<Arc<str>>,
     fetched_at: Instant,
     /// From when on somebody fetches it again.
     fetch_from: Instant,
@@ -62,23 +63,32 @@ impl Secrets {
 
     /// The value of a secret: as it was at most five minutes ago, or an hour while Secrets Manager does not answer.
     pub async fn get(&self, name: &str) -> Result<Arc<str>, SecretError> {
-        let failed = |cause: &str| SecretError { name: name.to_owned(), cause: cause.to_owned() };
+        let cause = || "there is none of that name".to_owned();
+        self.find(name).await?.ok_or_else(|| SecretError { name: name.to_owned(), cause: cause() })
+    }
+
+    /// The same of a secret that need not be there.
+    pub async fn find(&self, name: &str) -> Result<Option<Arc<str>>, SecretError> {
         match self {
-            Self::Fixed(values) => values.get(name).cloned().ok_or_else(|| failed("there is none of that name")),
-            Self::Manager(manager) => manager.get(name).await.map_err(|cause| failed(&cause)),
+            Self::Fixed(values) => Ok(values.get(name).cloned()),
+            Self::Manager(manager) => {
+                manager.get(name).await.map_err(|cause| SecretError { name: name.to_owned(), cause })
+            }
         }
     }
 }
 
 impl Manager {
-    async fn get(&self, name: &str) -> Result<Arc<str>, String> {
+    async fn get(&self, name: &str) -> Result<Option<Arc<str>>, String> {
         if let Some(value) = self.usable(name) {
             return Ok(value);
         }
         match self.fetch(name).await {
             Ok(value) => {
                 let now = Instant::now();
-                let kept = Kept { value: value.clone(), fetched_at: now, fetch_from: now + self.ages.fresh };
+                // One that is not there may be made any moment by somebody who waits for it.
+                let age = if value.is_some() { self.ages.fresh } else { self.ages.fresh.min(self.ages.retry) };
+                let kept = Kept { value: value.clone(), fetched_at: now, fetch_from: now + age };
                 self.kept.lock().expect("no panic holds this lock").insert(name.to_owned(), kept);
                 Ok(value)
             }
@@ -91,7 +101,7 @@ impl Manager {
     }
 
     /// The kept value, if there is no need to fetch it now. Where there is, the caller does, and the others need not.
-    fn usable(&self, name: &str) -> Option<Arc<str>> {
+    fn usable(&self, name: &str) -> Option<Option<Arc<str>>> {
         let mut all = self.kept.lock().expect("no panic holds this lock");
         let (kept, now) = (all.get_mut(name)?, Instant::now());
         if now >= kept.fetch_from {
@@ -102,16 +112,21 @@ impl Manager {
     }
 
     /// The kept value, if it may still be used.
-    fn old(&self, name: &str) -> Option<Arc<str>> {
+    fn old(&self, name: &str) -> Option<Option<Arc<str>>> {
         let all = self.kept.lock().expect("no panic holds this lock");
         let kept = all.get(name).filter(|kept| kept.fetched_at.elapsed() < self.ages.stale);
         kept.map(|kept| kept.value.clone())
     }
 
-    async fn fetch(&self, name: &str) -> Result<Arc<str>, String> {
-        let reply = self.client.get_secret_value().secret_id(name).send().await;
-        let reply = reply.map_err(|error| cause(&error))?;
-        Ok(reply.secret_string().ok_or("it is not a text")?.into())
+    async fn fetch(&self, name: &str) -> Result<Option<Arc<str>>, String> {
+        let reply = match self.client.get_secret_value().secret_id(name).send().await {
+            Ok(reply) => reply,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(cause(&error)),
+        };
+        Ok(Some(reply.secret_string().ok_or("it is not a text")?.into()))
     }
 }
 
@@ -215,6 +230,22 @@ mod tests {
         service.has("value");
         tokio::time::sleep(SHORT).await;
         assert_eq!(get(&secrets).await, Ok("value".into()));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_is_not_there_is_no_fault() {
+        let service = Service::default();
+        let secrets = service.secrets(Ages { fresh: LONG, retry: SHORT, stale: LONG }).await;
+        let body = r#"{"__type":"ResourceNotFoundException","Message":"there is none"}"#;
+        service.says(StatusCode::BAD_REQUEST, body.to_owned());
+        for _ in 0..3 {
+            assert!(secrets.find("key").await.is_ok_and(|found| found.is_none()));
+        }
+        assert_eq!(get(&secrets).await, Err("the secret key cannot be read: there is none of that name".into()));
+        assert_eq!(service.asked(), 1);
+        service.has("value");
+        tokio::time::sleep(SHORT).await;
+        assert_eq!(get(&secrets).await, Ok("value".into()), "it was made");
     }
 
     #[tokio::test]

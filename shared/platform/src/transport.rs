@@ -11,6 +11,9 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+/// Bytes of an answer; what is longer is read no further. A page of a hundred of the payment provider's objects has some 300 KB.
+const ANSWER_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+
 /// There is no answer: whatever was asked may or may not have been done.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("no answer: {0}")]
@@ -58,10 +61,17 @@ impl Transport for Internet {
             let failed = |error: reqwest::Error| NoAnswer(error.without_url().to_string());
             let mut request = reqwest::Request::try_from(request).map_err(failed)?;
             *request.timeout_mut() = Some(limit);
-            let reply = self.client().execute(request).await.map_err(failed)?;
+            let mut reply = self.client().execute(request).await.map_err(failed)?;
             let mut answer = Response::new(Bytes::new());
             (*answer.status_mut(), *answer.headers_mut()) = (reply.status(), reply.headers().clone());
-            *answer.body_mut() = reply.bytes().await.map_err(failed)?;
+            let mut body = Vec::new();
+            while let Some(chunk) = reply.chunk().await.map_err(failed)? {
+                if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                    return Err(NoAnswer(format!("it is longer than {ANSWER_BYTES_MAX} bytes")));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            *answer.body_mut() = body.into();
             Ok(answer)
         })
     }

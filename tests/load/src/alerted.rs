@@ -83,7 +83,7 @@ pub fn because(error: impl ToString) -> Failed {
 /// What the template describes.
 fn system() -> System {
     let here = "http://127.0.0.1";
-    let (parameters, _) = boxoffice::runner::parameters(here, here, here, &LocalSecrets::generate());
+    let (parameters, _) = boxoffice::parameters::parameters(here, here, here, &LocalSecrets::generate());
     System::parse(TEMPLATE, &parameters).expect("a box office starts with it")
 }
 

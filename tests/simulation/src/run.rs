@@ -86,7 +86,7 @@ impl Ground {
     /// Makes the tables and an event, through the administrator's door.
     pub fn prepare() -> Self {
         let secrets = LocalSecrets::drawn_from(&Rng::seeded(0));
-        let (parameters, secret_values) = boxoffice::runner::parameters(
+        let (parameters, secret_values) = boxoffice::parameters::parameters(
             "http://boxoffice.test",
             "http://stripe.test",
             "http://telegram.test",

@@ -30,16 +30,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(body_problem)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            if matches!(error.inner().classify(), serde_json::error::Category::Data) {
-                return Problem::field(pointer(error.path()), error.inner().to_string());
-            }
-            Problem::bad_request("malformed_json", error.inner().to_string())
-        })?;
-        deserializer.end().map_err(|error| Problem::bad_request("malformed_json", error.to_string()))?;
-        Ok(Self(value))
+        parse_json(&bytes).map(Self)
     }
+}
+
+/// What a body of this shape says, for handlers that take its bytes.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        if matches!(error.inner().classify(), serde_json::error::Category::Data) {
+            return Problem::field(pointer(error.path()), error.inner().to_string());
+        }
+        Problem::bad_request("malformed_json", error.inner().to_string())
+    })?;
+    deserializer.end().map_err(|error| Problem::bad_request("malformed_json", error.to_string()))?;
+    Ok(value)
 }
 
 /// Why a body was not read, for handlers that take its bytes.

@@ -3,7 +3,7 @@
 mod extract;
 mod problem;
 
-pub use extract::{Allowed, Buyer, ClientAddr, IdempotencyKey, Json, Path, Query, acts, body_problem};
+pub use extract::{Allowed, Buyer, ClientAddr, IdempotencyKey, Json, Path, Query, acts, body_problem, parse_json};
 pub use problem::{FieldError, Problem, ProblemOut};
 
 use crate::{App, telemetry};

@@ -1,12 +1,14 @@
 //! Writing to people in a messenger: the one trait that a messenger implements, and the messengers.
 
 mod email;
+pub mod posts;
 pub mod telegram;
 
 pub use email::Email;
+pub use posts::Posts;
 pub use telegram::Telegram;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,6 +16,10 @@ use std::time::Duration;
 /// What is written into a chat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
+    /// What it is known by among all messages, the same however often it is sent.
+    pub id: String,
+    /// When that came to be which it tells of.
+    pub at: Timestamp,
     /// The text in the one markup that all messengers are given: HTML of `b`, `i`, `code` and `a href`, everything else
     /// escaped ([`domain::texts::Locale::html`]). A messenger makes its own of it.
     pub html: String,
@@ -61,10 +67,10 @@ const APART_MILLISECONDS: i64 = 40;
 
 pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, SendError>> + Send + 'a>>;
 
-/// A messenger. Built in is one module here for each.
+/// A messenger. Built in is one module here for each; those that operators set up are all [`Posts`].
 pub trait Messenger: Send + Sync {
     /// As in [`domain::chats::ChatRef`].
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// How far messages are apart, over all chats.
     fn apart(&self) -> SignedDuration {
@@ -85,7 +91,10 @@ pub trait Messenger: Send + Sync {
 pub fn plain(html: &str) -> String {
     let mut text = String::with_capacity(html.len());
     for (at, part) in html.split('<').enumerate() {
-        text.push_str(if at == 0 { part } else { part.split_once('>').map_or("", |(_, after)| after) });
+        match part.split_once('>') {
+            Some((_, after)) if at > 0 => text.push_str(after),
+            _ => text.extend([if at > 0 { "<" } else { "" }, part]),
+        }
     }
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&")
 }

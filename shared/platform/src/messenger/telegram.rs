@@ -182,7 +182,7 @@ impl Messenger for Telegram {
 
     fn deep_link(&self, token: &str) -> Result<String, SendError> {
         let bot = self.bot.as_ref().map_err(misconfigured)?;
-        if !(1..=START_CHARS_MAX).contains(&token.len()) || !token.bytes().all(is_plain) {
+        if !is_start(token) {
             return Err(SendError::Refused("a link to a bot carries up to 64 of A-Z a-z 0-9 _ -".into()));
         }
         Ok(format!("https://t.me/{bot}?start={token}"))
@@ -223,6 +223,11 @@ fn told(cause: &str, token: &str) -> String {
 
 fn misconfigured(missing: &Missing) -> SendError {
     SendError::Misconfigured(missing.to_string())
+}
+
+/// Whether a link can carry this.
+pub(super) fn is_start(token: &str) -> bool {
+    (1..=START_CHARS_MAX).contains(&token.len()) && token.bytes().all(is_plain)
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -64,7 +64,7 @@ impl Links {
     }
 
     /// What an update was answered, if it was worked on.
-    pub async fn answered(&self, messenger: &str, update: i64) -> Result<Option<String>, StoreError> {
+    pub async fn answered(&self, messenger: &str, update: &str) -> Result<Option<String>, StoreError> {
         #[derive(Deserialize)]
         struct Answered {
             answer: String,
@@ -77,7 +77,7 @@ impl Links {
     pub async fn note_answered(
         &self,
         messenger: &str,
-        update: i64,
+        update: &str,
         answer: &str,
         until: Timestamp,
     ) -> Result<(), StoreError> {
@@ -96,7 +96,7 @@ fn hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token))
 }
 
-fn update_key(messenger: &str, update: i64) -> String {
+fn update_key(messenger: &str, update: &str) -> String {
     format!("update#{messenger}#{update}")
 }
 

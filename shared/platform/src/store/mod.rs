@@ -22,7 +22,7 @@ pub use chats::Chats;
 pub use desk::{Desk, is_report_cursor};
 pub use ledger::{LEDGER_SHARDS, Ledger};
 pub use links::{Link, Links};
-pub use notices::{Claim, Ended, Message, Notices, Pace, notice_cursor};
+pub use notices::{Claim, Ended, Message, Notices, Pace, Receipt, notice_cursor};
 pub use orders::Orders;
 pub use promotions::{LISTED_MAX, Offers, UsedBy};
 pub use seats::{Locked, Own, Seats};

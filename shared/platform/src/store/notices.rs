@@ -12,6 +12,7 @@ use domain::ids::{NoticeId, UserId};
 use domain::notices::{Notice, Settings};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 
 /// Days that a notice is kept.
@@ -25,6 +26,7 @@ const LISTED_MAX: usize = 5_000;
 /// Tries at a turn that lose to the clock or to others before the table counts as busy.
 const TURN_TRIES_MAX: usize = 10;
 const SETTINGS: &str = "settings";
+const PACE: &str = "pace";
 
 #[derive(Clone)]
 pub struct Notices(pub Db);
@@ -35,6 +37,27 @@ pub struct Message<'a> {
     pub notice: NoticeId,
     pub chat: &'a ChatRef,
     pub part: u8,
+}
+
+impl Message<'_> {
+    /// What a messenger knows it by, the same however often it is sent. Which of the person's chats it is for, is said by the
+    /// beginning of the chat's hash.
+    pub fn name(&self) -> String {
+        format!("{}-{}-{}", self.notice, self.part, short(self.chat))
+    }
+}
+
+/// The beginning of a chat's hash.
+fn short(chat: &ChatRef) -> String {
+    Sha256::digest(chat.to_string())[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What became of a message that its messenger took, as that says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    Delivered,
+    /// Its person did not get it, for this reason.
+    Failed(String),
 }
 
 /// How sending a message ended.
@@ -77,6 +100,15 @@ pub enum Pace<'a> {
     /// All messages to a messenger.
     Messenger(&'a str),
     Chat(&'a ChatRef),
+}
+
+impl Pace<'_> {
+    fn key(&self) -> String {
+        match self {
+            Self::Messenger(name) => format!("pace#{name}"),
+            Self::Chat(chat) => format!("pace#{chat}"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -196,6 +228,53 @@ impl Notices {
         conditional(request).await.map(drop)
     }
 
+    /// Keeps what a messenger says of a message, by the name that it was posted under; false if there was none. Who has it was
+    /// sent it, even if our post had no answer.
+    pub async fn receive(
+        &self,
+        messenger: &str,
+        name: &str,
+        receipt: &Receipt,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Some((notice, chat, part)) = self.posted(messenger, name).await? else { return Ok(false) };
+        let message = Message { notice, chat: &chat, part };
+        let told = match receipt {
+            Receipt::Delivered => "delivered".to_owned(),
+            Receipt::Failed(reason) => format!("failed: {reason}"),
+        };
+        let request = self.mark(&message, Ended::Sent.name(), now)?;
+        let request = request.update_expression("SET #state = :state, #ttl = :ttl, receipt = :receipt REMOVE until_ms");
+        let request = request.condition_expression("attribute_exists(pk)");
+        Ok(conditional(request.expression_attribute_values(":receipt", text(told))).await?.is_ok())
+    }
+
+    /// Which message of which chat of a messenger has this name, if one was sent.
+    async fn posted(&self, messenger: &str, name: &str) -> Result<Option<(NoticeId, ChatRef, u8)>, StoreError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            sk: String,
+        }
+        let mut parts = name.splitn(3, '-');
+        let notice = parts.next().and_then(|notice| notice.parse::<NoticeId>().ok());
+        let part = parts.next().and_then(|part| part.parse::<u8>().ok());
+        let (Some(notice), Some(part), Some(hash)) = (notice, part, parts.next()) else { return Ok(None) };
+        // A few messages in each of a few chats.
+        let request = self.0.client.query().table_name(self.0.table()?).consistent_read(true);
+        let request = request.key_condition_expression("pk = :pk AND begins_with(sk, :messenger)");
+        let request = request.expression_attribute_values(":pk", text(notice.to_string()));
+        let request = request.expression_attribute_values(":messenger", text(format!("{messenger}:")));
+        for item in request.send().await.map_err(failure)?.items.unwrap_or_default() {
+            let Listed { sk } = from_item(item)?;
+            let chat = sk.rsplit_once('#').filter(|(_, of)| *of == part.to_string()).map(|(chat, _)| chat);
+            let chat = chat.and_then(|chat| chat.parse::<ChatRef>().ok()).filter(|chat| short(chat) == hash);
+            if let Some(chat) = chat {
+                return Ok(Some((notice, chat, part)));
+            }
+        }
+        Ok(None)
+    }
+
     fn mark(&self, message: &Message<'_>, state: &str, now: Timestamp) -> Result<UpdateItemFluentBuilder, StoreError> {
         let request = self.0.client.update_item().table_name(self.0.table()?);
         let request = request.key("pk", text(message.notice.to_string())).key("sk", text(mark_key(message)));
@@ -237,6 +316,16 @@ impl Notices {
         Err(StoreError::Throttled("a pace changed faster than a turn could be taken".into()))
     }
 
+    /// When the next turn is, if somebody took it now.
+    pub async fn next_turn(&self, of: &Pace<'_>, now: Timestamp) -> Result<Timestamp, StoreError> {
+        #[derive(Deserialize)]
+        struct Next {
+            next_ms: i64,
+        }
+        let next = self.0.get::<Next>(of.key(), PACE.to_owned()).await?;
+        Ok(next.map_or(now, |next| instant(next.next_ms).max(now)))
+    }
+
     /// No turn of this pace before `until`: the messenger said so.
     pub async fn pause(&self, of: &Pace<'_>, until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
         let request = self.pace(of, until.max(now))?.update_expression("SET #ttl = :ttl, next_ms = :until");
@@ -246,12 +335,8 @@ impl Notices {
     }
 
     fn pace(&self, of: &Pace<'_>, now: Timestamp) -> Result<UpdateItemFluentBuilder, StoreError> {
-        let key = match of {
-            Pace::Messenger(name) => format!("pace#{name}"),
-            Pace::Chat(chat) => format!("pace#{chat}"),
-        };
         let request = self.0.client.update_item().table_name(self.0.table()?);
-        let request = request.key("pk", text(key)).key("sk", text("pace")).expression_attribute_names("#ttl", "ttl");
+        let request = request.key("pk", text(of.key())).key("sk", text(PACE)).expression_attribute_names("#ttl", "ttl");
         Ok(request.expression_attribute_values(":ttl", in_days(now, PACE_DAYS)))
     }
 }

@@ -85,7 +85,7 @@ impl World {
             clock: Clock::default(),
         });
         let payments = payments.map_err(because)?;
-        let (parameters, values) = boxoffice::runner::parameters(PUBLIC_URL, &payments.url, PUBLIC_URL, &secrets);
+        let (parameters, values) = boxoffice::parameters::parameters(PUBLIC_URL, &payments.url, PUBLIC_URL, &secrets);
         let system = System::parse(TEMPLATE, &parameters).map_err(|error| Failed::Because(error.to_string()))?;
         let services = services::start(values).await?;
         let mut endpoints =

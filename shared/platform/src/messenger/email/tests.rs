@@ -38,7 +38,8 @@ fn message() -> Outgoing {
     let link = Button::Link { text: "Open <it>".into(), url: "https://tickets.example/?a=1&b=2".into() };
     let press = Button::Press { text: "x".into(), data: "y".into() };
     let html = "Your ticket: <b>Cats &amp; Dogs</b>\nStalls, row 1".to_owned();
-    Outgoing { html, buttons: vec![vec![link, press]], pictures: vec![b"\x89PNG".to_vec(), vec![1]] }
+    let pictures = vec![b"\x89PNG".to_vec(), vec![1]];
+    Outgoing { html, buttons: vec![vec![link, press]], pictures, ..Outgoing::default() }
 }
 
 async fn sent(answer: Result<(u16, &'static str), &'static str>) -> (Result<(), SendError>, Vec<Request<Bytes>>) {

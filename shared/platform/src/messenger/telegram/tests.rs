@@ -151,7 +151,7 @@ async fn a_long_text_comes_after_its_picture() {
     let pictures = vec![b"\x89PNG\r\n--x".to_vec()];
     let short = Outgoing { buttons: buttons.clone(), pictures: pictures.clone(), ..text("<i>Q2</i>") };
     telegram.send("1", &short).await.unwrap();
-    telegram.send("1", &Outgoing { html: "y".repeat(1_025), buttons, pictures }).await.unwrap();
+    telegram.send("1", &Outgoing { html: "y".repeat(1_025), buttons, pictures, ..text("") }).await.unwrap();
     let asked = script.asked.lock().unwrap();
     let methods: Vec<&str> = asked.iter().filter_map(|(url, _)| url.rsplit('/').next()).collect();
     assert_eq!(methods, ["sendPhoto", "sendPhoto", "sendMessage"]);
