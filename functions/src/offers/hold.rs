@@ -38,7 +38,10 @@ enum Came {
 /// Offers what is free to those who wait, and gives everybody what none of them wants.
 pub async fn offer(app: &App, event: &Event, scopes: &[&Scope]) -> Result<(), Error> {
     let is_on_sale = event.check_on_sale(app.now()).is_ok();
-    let mut people = if is_on_sale { waiting(app, scopes, None).await? } else { Vec::new() };
+    if !is_on_sale {
+        return close(app, event).await;
+    }
+    let (mut people, mut next) = app.alerts.in_order(Line::Standing, scopes, None, PAGE_ALERTS_MAX).await?;
     if people.is_empty() {
         return close(app, event).await;
     }
@@ -48,8 +51,8 @@ pub async fn offer(app: &App, event: &Event, scopes: &[&Scope]) -> Result<(), Er
         for alert in &people {
             offered.offer_to(app, event, alert).await?;
         }
-        let Some(last) = people.get(usize::from(PAGE_ALERTS_MAX) - 1) else { break };
-        people = waiting(app, scopes, Some(&last.rank())).await?;
+        let Some(after) = next else { break };
+        (people, next) = app.alerts.in_order(Line::Standing, scopes, Some(&after), PAGE_ALERTS_MAX).await?;
     }
     give_out(app, event).await
 }
@@ -96,17 +99,6 @@ async fn close(app: &App, event: &Event) -> Result<(), Error> {
     }
     app.seats.close_line(event.id).await?;
     give_out(app, event).await
-}
-
-/// The next who wait for seats with a standing alert, after this rank, in fair order over all these lines.
-async fn waiting(app: &App, scopes: &[&Scope], after: Option<&str>) -> Result<Vec<Alert>, StoreError> {
-    let mut people = Vec::new();
-    for scope in scopes {
-        people.extend(app.alerts.first_of_line(Line::Standing, scope, after, PAGE_ALERTS_MAX).await?);
-    }
-    people.sort_by_cached_key(Alert::rank);
-    people.truncate(PAGE_ALERTS_MAX.into());
-    Ok(people)
 }
 
 /// Holds these seats for somebody who waits, tells them, and ends their alert: it was for one offer.

@@ -26,10 +26,7 @@ const GROUPS_MAX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Command {
-    /// Tell those who wait for an event's seats, whoever they are.
-    #[serde(rename = "alerts.begin")]
-    Begin { event: EventId, when: When },
-    /// Tell the next of one part of one line.
+    /// Tell the next who wait for an event's seats.
     #[serde(rename = "alerts.walk")]
     Walk(walk::Walk),
 }
@@ -43,11 +40,10 @@ impl Command {
 
 pub async fn handle(app: App, body: String) -> Result<(), Error> {
     match Message::parse(&body)? {
-        Message::Command(Command::Begin { event, when }) => walk::begin(&app, event, when).await,
         Message::Command(Command::Walk(walk)) => walk::page(&app, walk).await,
         Message::Effect(effect) => match effect.what {
             What::SeatsFreed { event } => freed(&app, event).await,
-            What::EventPublished { event } => walk::begin(&app, event, When::OnSale).await,
+            What::EventPublished { event } => walk::page(&app, walk::Walk::of(event, When::OnSale)).await,
             other => Err(Error::new(format!("offers does not take {}", other.kind()))),
         },
     }

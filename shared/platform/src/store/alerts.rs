@@ -8,12 +8,15 @@ use super::{Db, Item, StoreError, failure, from_item, number, text, to_item};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, KeysAndAttributes, Put, TransactWriteItem};
 use domain::alerts::{ALERTS_MAX, Alert, LINE_SHARDS, Line, Scope};
 use domain::ids::{AlertId, EventId, UserId};
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::collections::HashMap;
 
 /// How long an alert that was ended is kept.
 const ENDED_DAYS: i64 = 35;
+/// Parts of lines that are read at the same time.
+const PARTS_AT_ONCE_MAX: usize = 16;
 const REVISION: &str = "alerts";
 const WAITED: &str = "waited";
 /// How long it is kept when a line was gone through last.
@@ -167,20 +170,33 @@ impl Alerts {
         Ok((alerts, next))
     }
 
-    /// The next of a whole line, from after this rank, in fair order over all its parts: one query a part.
-    pub async fn first_of_line(
+    /// The next of a line over all these scopes, from after this rank, in fair order over all its parts, with one query a part;
+    /// and the rank to go on from, if there are more. None of a page is behind anybody of the next.
+    pub async fn in_order(
         &self,
         line: Line,
-        scope: &Scope,
+        scopes: &[&Scope],
         after: Option<&str>,
         limit: u16,
-    ) -> Result<Vec<Alert>, StoreError> {
-        let parts = (0..LINE_SHARDS).map(|shard| self.line(line, scope, shard, after, limit));
-        let parts = futures_util::future::try_join_all(parts).await?;
-        let mut alerts: Vec<Alert> = parts.into_iter().flat_map(|(alerts, _)| alerts).collect();
-        alerts.sort_by_cached_key(Alert::rank);
-        alerts.truncate(limit.into());
-        Ok(alerts)
+    ) -> Result<(Vec<Alert>, Option<String>), StoreError> {
+        // Those of a page are spread over the parts as chance has it: few parts have more than twice their share.
+        let each = (2 * limit).div_ceil(LINE_SHARDS.into());
+        let mut read = Vec::new();
+        for scope in scopes {
+            read.extend((0..LINE_SHARDS).map(|shard| self.line(line, scope, shard, after, each)));
+        }
+        let parts = futures_util::stream::iter(read).buffer_unordered(PARTS_AT_ONCE_MAX);
+        let parts: Vec<(Vec<Alert>, Option<String>)> = parts.try_collect().await?;
+        let mut next = parts.iter().filter_map(|(_, next)| next.clone()).min();
+        let alerts = parts.into_iter().flat_map(|(alerts, _)| alerts);
+        let mut alerts: Vec<(String, Alert)> = alerts.map(|alert| (alert.rank(), alert)).collect();
+        alerts.retain(|(rank, _)| next.as_ref().is_none_or(|next| rank <= next));
+        alerts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if alerts.len() > usize::from(limit) {
+            alerts.truncate(limit.into());
+            next = alerts.last().map(|(rank, _)| rank.clone());
+        }
+        Ok((alerts.into_iter().map(|(_, alert)| alert).collect(), next))
     }
 
     /// The next revision of an account's alerts, if they are at this one.

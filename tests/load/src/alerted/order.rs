@@ -5,10 +5,9 @@ use domain::alerts::LINE_SHARDS;
 use sandbox::telegram::Message;
 use std::collections::BTreeMap;
 
-/// How far from their place in the line somebody may be told, in parts of the line, and in places beside that: its parts are
-/// gone through side by side, a page of a hundred at a time, and are not of one length.
-const PLACES_OFF_SHARE_MAX: f64 = 0.05;
-const PLACES_OFF_MAX: usize = 2 * 16 * 100;
+/// How far from their place in the line somebody may be told: two pages, since those of one are sent side by side, and the next
+/// may begin before the last of them.
+const PLACES_OFF_MAX: usize = 2 * 200;
 
 /// Everybody has one message.
 pub fn check_once(read: &[Vec<Message>]) -> Option<String> {
@@ -47,7 +46,7 @@ pub fn check(people: &[Waiting], read: &[Vec<Message>]) -> Option<String> {
     let ahead = people.iter().filter(|waiting| waiting.alert.priority > 0).count();
     let last = told.iter().rposition(|at| people[*at].alert.priority > 0).map_or(0, |last| last + 1);
     println!("  the last of {ahead} subscribers, who are ahead of all others, was told as the {last}th");
-    let allowed = PLACES_OFF_MAX.max((people.len() as f64 * PLACES_OFF_SHARE_MAX) as usize);
+    let allowed = PLACES_OFF_MAX;
     (most > allowed).then(|| format!("somebody was told {most} places from their own, and {allowed} are allowed"))
 }
 
