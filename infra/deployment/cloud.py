@@ -237,6 +237,7 @@ class Cloud:
         text = (ROOT / "template.yaml").read_text()
         self.template, self.left_out = system.adapted(system.transformed(text, BUCKET, KEY, parameters))
         given = [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
+        self.client("sesv2").create_email_identity(EmailIdentity=MAIL_DOMAIN)
         formation = self.client("cloudformation")
         # It is longer than a call may be.
         self.client("s3").put_object(Bucket=BUCKET, Key="template.json", Body=json.dumps(self.template).encode())

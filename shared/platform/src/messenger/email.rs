@@ -30,8 +30,10 @@ const SUBJECT_CHARS_MAX: usize = 100;
 const WAIT_SECONDS: u64 = 1;
 /// What is kept of the words of a refusal.
 const CAUSE_CHARS_MAX: usize = 200;
-/// Refusals of SES that are about this e-mail; all others are about our account, and pass when somebody mends it.
+/// Refusals of SES that are about this e-mail; all others are about our account, and pass when somebody mends it. That an
+/// identity is not verified is one of those, by the name of the first.
 const REFUSED: [&str; 2] = ["MessageRejected", "BadRequestException"];
+const NOT_VERIFIED: &str = "not verified";
 
 /// Whom e-mails come from, and with which rights.
 pub struct Email {
@@ -174,7 +176,11 @@ fn judge(answer: &Response<Bytes>) -> Result<(), SendError> {
     let cause: String = format!("{status} {} {said}", kind.unwrap_or_default()).chars().take(CAUSE_CHARS_MAX).collect();
     Err(match status {
         StatusCode::TOO_MANY_REQUESTS => SendError::TooMany(Duration::from_secs(WAIT_SECONDS)),
-        StatusCode::BAD_REQUEST if REFUSED.iter().any(|refused| cause.contains(refused)) => SendError::Refused(cause),
+        StatusCode::BAD_REQUEST
+            if REFUSED.iter().any(|refused| cause.contains(refused)) && !said.contains(NOT_VERIFIED) =>
+        {
+            SendError::Refused(cause)
+        }
         status if status.is_client_error() => SendError::Misconfigured(cause),
         _ => SendError::Unknown(cause),
     })

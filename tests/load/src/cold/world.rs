@@ -44,11 +44,12 @@ pub struct World {
 pub struct Found {
     /// Of somebody who may do everything.
     pub token: String,
+    pub user: String,
     /// A paid order of theirs.
     pub order: String,
     /// A plan to subscribe to.
     pub plan: String,
-    events: Vec<String>,
+    pub events: Vec<String>,
     /// Authorised, and not captured yet.
     payments: Vec<String>,
 }
@@ -153,7 +154,8 @@ pub fn furnish(directory: &Path, invocations: usize) -> Result<Found, Failed> {
         }
         app.settled().await;
         let token = user.token.clone().unwrap_or_default();
-        Ok(Found { token, order: id(&paid).to_owned(), plan: id(&plan).to_owned(), events, payments })
+        let (user, order) = (user.id.to_string(), id(&paid).to_owned());
+        Ok(Found { token, user, order, plan: id(&plan).to_owned(), events, payments })
     })
 }
 

@@ -14,7 +14,9 @@ impl Transport for Once {
         self.asked.lock().unwrap().push(request);
         let answer = match self.answer {
             Ok((status, kind)) => {
-                Ok(Response::builder().status(status).header("x-amzn-errortype", kind).body(Bytes::new()).unwrap())
+                let (kind, message) = kind.split_once(": ").unwrap_or((kind, ""));
+                let body = Bytes::from(json!({ "message": message }).to_string());
+                Ok(Response::builder().status(status).header("x-amzn-errortype", kind).body(body).unwrap())
             }
             Err(cause) => Err(NoAnswer(cause.into())),
         };
@@ -82,6 +84,7 @@ async fn every_answer_has_its_meaning() {
         (Ok((429, "TooManyRequestsException")), "Err(TooMany(1s))"),
         (Ok((400, "MessageRejected")), "Err(Refused("),
         (Ok((400, "BadRequestException")), "Err(Refused("),
+        (Ok((400, "MessageRejected: Email address is not verified.")), "Err(Misconfigured("),
         (Ok((400, "SendingPausedException")), "Err(Misconfigured("),
         (Ok((400, "MailFromDomainNotVerifiedException")), "Err(Misconfigured("),
         (Ok((403, "AccessDeniedException")), "Err(Misconfigured("),
