@@ -153,13 +153,15 @@ async fn live(app: &TestApp, buyer: &User, event: &str, order: &str) -> Vec<Stri
 async fn nothing_secret_is_logged() {
     let (log, table) = (Log::default(), Table::default());
     let listening = log.listen();
-    let app = TestApp::start_with(boxoffice::Options { wires: table.wires(), ..options() }).await;
+    let app = TestApp::start_with(boxoffice::Options { wires: table.wires(), email: true, ..options() }).await;
     let event = app.on_sale().await;
     let (buyer, mut used) = join(&app).await;
     ask_wrongly(&app, &buyer).await;
     let order = app.hold(&buyer, &event, &json!([seat("Stalls", 1, 1)])).await;
     fail(&app, &table, &buyer, id(&order)).await;
     used.extend(live(&app, &buyer, &event, id(&order)).await);
+    let mail = app.running.mail.as_ref().expect("there is e-mail");
+    assert!(!mail.mailbox.to(EMAIL).is_empty(), "the tickets were sent to their address");
     let secrets = app.running.secrets.clone();
     for key in [&secrets.token_signing_key, &secrets.ticket_signing_key] {
         let key: Value = serde_json::from_str(key).expect("it is JSON");

@@ -165,20 +165,18 @@ fn subject(html: &str) -> String {
     line.chars().take(SUBJECT_CHARS_MAX - 1).chain(['…']).collect()
 }
 
-/// What an answer means.
+/// What an answer means. Its words are not told, since they may name addresses.
 fn judge(answer: &Response<Bytes>) -> Result<(), SendError> {
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
-    let kind = answer.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
-    let said = String::from_utf8_lossy(answer.body());
-    let cause: String = format!("{status} {} {said}", kind.unwrap_or_default()).chars().take(CAUSE_CHARS_MAX).collect();
+    let kind = answer.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let cause: String = format!("{status} {kind}").chars().take(CAUSE_CHARS_MAX).collect();
+    let is_of_account = || String::from_utf8_lossy(answer.body()).contains(NOT_VERIFIED);
     Err(match status {
         StatusCode::TOO_MANY_REQUESTS => SendError::TooMany(Duration::from_secs(WAIT_SECONDS)),
-        StatusCode::BAD_REQUEST
-            if REFUSED.iter().any(|refused| cause.contains(refused)) && !said.contains(NOT_VERIFIED) =>
-        {
+        StatusCode::BAD_REQUEST if REFUSED.iter().any(|refused| kind.contains(refused)) && !is_of_account() => {
             SendError::Refused(cause)
         }
         status if status.is_client_error() => SendError::Misconfigured(cause),
