@@ -5,7 +5,7 @@ use crate::commands::message_of;
 use domain::catalog::Event;
 use domain::chats::{ChatRef, ChatState};
 use domain::ids::{EventId, NoticeId, UserId};
-use domain::notices::Notice;
+use domain::notices::{Group, Notice};
 use domain::orders::OrderSeat;
 use domain::seating::SeatName;
 use jiff::Timestamp;
@@ -74,12 +74,15 @@ pub async fn tell(app: &App, notice: Notice) -> Result<(), Error> {
         Err(stored) => stored,
     };
     let chats = app.chats.of_user(notice.user).await?;
+    let had_chat = !chats.is_empty();
     let linked = chats.into_iter().filter(|chat| chat.state == ChatState::Linked);
     // One after the other, as they are to be read; the chat's pace is one a second.
     let message = |chat: &ChatRef, part| Delivery::new(&notice, chat.clone(), part).message(u16::from(part));
     let in_chats = linked.flat_map(|chat| (0..notice.parts()).map(move |part| (chat.at.clone(), part)));
     let mut messages: Vec<_> = in_chats.map(|(chat, part)| message(&chat, part)).collect();
-    if messages.is_empty() && app.writes_email() {
+    // An address is not confirmed: whom it is of hears of what was paid for, but not of wishes that anybody may have made.
+    let may_be_mailed = had_chat || notice.kind.rules().group != Group::Alerts;
+    if messages.is_empty() && may_be_mailed && app.writes_email() {
         messages.push(message(&ChatRef::email_of(notice.user), 0));
     }
     send(app, messages).await

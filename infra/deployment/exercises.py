@@ -265,9 +265,10 @@ def settle_subscriptions(scene):
     office.set_back(scene.friend, order)
     office.cloud.invoke("Sweep")
     office.becomes(scene.friend, order, "expired", WAIT_SECONDS)
-    trial = office.plan(scene.admin, trial_days=1, grace_days=1, retry_days=[])
-    own = office.subscribe(person, trial, "pm_sandbox_saved_insufficient_funds", "trialing")
-    office.passes(2 * DAY_SECONDS, person, own)
+    # Not a trial, which a card is given once.
+    strict = office.plan(scene.admin, grace_days=1, retry_days=[])
+    own = office.subscribe(person, strict, "pm_sandbox_saved_insufficient_funds")
+    office.passes(MONTH_SECONDS, person, own)
     office.cloud.invoke("Renew")
     office.comes_to(person, own, "is past due", lambda found: found["status"] == "past_due", WAIT_SECONDS)
     office.passes(2 * DAY_SECONDS, person, own)

@@ -5,6 +5,7 @@ use domain::access::Role;
 use platform::messenger::SendError;
 use sandbox::mail::Mail;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tests::http::new_key;
 use tests::{TestApp, User, id, options, seat};
 
@@ -53,15 +54,23 @@ async fn who_has_no_chat_gets_the_tickets_by_e_mail() {
 
     // What somebody does not want to hear of is not written either.
     let (bob, other) = somebody(&app, "bob").await;
-    for user in [&ada, &bob] {
-        let wish = json!({ "scope": { "city": "Moscow" }, "when": "on_sale" });
-        app.post(user, "/alerts", &wish).await.expect(201);
-    }
-    let muted = json!({ "zone": "Europe/Moscow", "muted": ["alerts"] });
+    let muted = json!({ "zone": "Europe/Moscow", "muted": ["reminders"] });
     app.ask("PUT", "/me/notice-settings").by(&ada).json(&muted).send().await.expect(200);
+    let tomorrow = app.event(&app.hall().await, &json!({ "starts_at": "2027-03-02T12:30:00Z" })).await;
+    for (row, user) in [(1, &ada), (2, &bob)] {
+        app.buy(user, &tomorrow, &pair(row)).await;
+    }
+    app.running.run_schedule("remind").await.expect("it runs");
+    wait(&app, 3).await;
+    assert_eq!((mails(&app, &address).len(), mails(&app, &other).len()), (2, 2));
+
+    // Nor what anybody could wish for in the name of an address that is not theirs.
+    let wish = json!({ "scope": { "city": "Moscow" }, "when": "on_sale" });
+    app.post(&bob, "/alerts", &wish).await.expect(201);
     app.on_sale().await;
     wait(&app, 3).await;
-    assert_eq!((mails(&app, &address).len(), mails(&app, &other).len()), (1, 1));
+    assert_eq!(mails(&app, &other).len(), 2);
+    assert_eq!(app.get(&bob, "/me/notices").await.expect(200)["items"][0]["kind"], "alert.on_sale");
     app.finish().await;
 }
 
@@ -74,11 +83,18 @@ async fn who_blocks_the_bot_gets_what_it_was_to_say_by_e_mail() {
     wait(&app, 8).await;
     assert_eq!((notebook.of("1").len(), mails(&app, &address).len()), (3, 0), "a chat that is there is enough");
 
-    notebook.fail("1", [SendError::Unreachable("blocked".into())]);
-    app.buy(&ada, &event, &pair(2)).await;
-    wait(&app, 8).await;
-    let [mail] = &mails(&app, &address)[..] else { panic!("one e-mail: {:?}", mails(&app, &address)) };
-    assert!(mail.text.contains("Stalls, row 2, seat 1") && mail.attachments.len() == 2, "{}", mail.text);
+    // What waits for that chat meanwhile is not lost either.
+    notebook.fail("1", [SendError::TooMany(Duration::from_secs(4)), SendError::Unreachable("blocked".into())]);
+    for row in [2, 3] {
+        app.buy(&ada, &event, &pair(row)).await;
+    }
+    wait(&app, 16).await;
+    let sent = mails(&app, &address);
+    assert_eq!(sent.len(), 2, "each once: {sent:?}");
+    for seat in ["Stalls, row 2, seat 1", "Stalls, row 3, seat 1"] {
+        let whole = sent.iter().filter(|mail| mail.text.contains(seat) && mail.attachments.len() == 2);
+        assert_eq!(whole.count(), 1, "{seat}: {sent:?}");
+    }
     assert_eq!(notebook.of("1").len(), 3);
     app.finish().await;
 }

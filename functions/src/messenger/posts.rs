@@ -135,8 +135,8 @@ async fn receipt(app: &App, messenger: &str, id: &str, receipt: &Receipt) -> Res
     }
     let count = match receipt {
         Receipt::Delivered => "NoticesDelivered",
-        Receipt::Failed(reason) => {
-            tracing::warn!(message = id, messenger, reason, "a messenger could not deliver a notice");
+        Receipt::Failed(_) => {
+            tracing::warn!(notice = id, messenger, "a messenger could not deliver a notice");
             "NoticesUndelivered"
         }
     };

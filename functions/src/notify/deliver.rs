@@ -44,11 +44,10 @@ pub async fn deliver(app: &App, ask: Delivery) -> Result<(), Error> {
     if ask.turn.is_none() && app.notices.has_ended(&message).await? {
         return Ok(());
     }
+    // That there is no such messenger may be the operator's mistake: the chat stays linked.
     let messenger = app.messenger(ask.chat.messenger()).await.map_err(Error::new)?;
-    let Some(messenger) = messenger else {
-        // The operator has taken it away.
-        app.notices.end(&message, Ended::Failed, now).await?;
-        return to.give_up(app, &ask).await;
+    let Some(messenger) = messenger.filter(|_| !matches!(to, To::Unreachable)) else {
+        return elsewhere(app, &ask).await;
     };
     let (ask, turn) = turns(app, ask, messenger.apart(), now).await?;
     if turn > now {
@@ -60,34 +59,29 @@ pub async fn deliver(app: &App, ask: Delivery) -> Result<(), Error> {
 /// Whom a message is for.
 enum To {
     Chat(Chat),
+    /// A chat that cannot be written to, as something before this has found.
+    Unreachable,
     Address(String),
 }
 
 impl To {
-    /// None where the chat is not theirs any more, or cannot be written to.
+    /// None where the chat is not theirs any more.
     async fn of(app: &App, ask: &Delivery) -> Result<Option<Self>, Error> {
         if ask.chat.is_email() {
             return Ok(app.accounts.get(ask.user).await?.map(|account| Self::Address(account.email)));
         }
         let chat = app.chats.get(&ask.chat).await?;
-        Ok(chat.filter(|chat| chat.user == ask.user && chat.state == ChatState::Linked).map(Self::Chat))
-    }
-
-    /// What follows where nobody can be written to.
-    async fn give_up(self, app: &App, ask: &Delivery) -> Result<(), Error> {
-        match self {
-            Self::Chat(chat) => unreachable_chat(app, ask, chat).await,
-            Self::Address(_) => {
-                count(app, "NoticesUnreached");
-                Ok(())
-            }
-        }
+        Ok(chat.filter(|chat| chat.user == ask.user).map(|chat| match chat.state {
+            ChatState::Linked => Self::Chat(chat),
+            ChatState::Unreachable => Self::Unreachable,
+        }))
     }
 
     /// As their messenger names them.
     fn name(&self) -> &str {
         match self {
             Self::Chat(chat) => chat.at.id(),
+            Self::Unreachable => "",
             Self::Address(address) => address,
         }
     }
@@ -184,8 +178,10 @@ async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt:
             again(app, anew(), now + wait, now).await
         }
         SendError::Unreachable(_) => {
-            end(Ended::Failed).await?;
-            to.give_up(app, ask).await
+            if let To::Chat(chat) = to {
+                unreachable_chat(app, chat).await?;
+            }
+            elsewhere(app, ask).await
         }
         SendError::Refused(_) => {
             tracing::error!(notice = %ask.notice, %error, "a notice was refused");
@@ -199,27 +195,33 @@ async fn settle(app: &App, ask: &Delivery, sent: Result<(), SendError>, attempt:
     }
 }
 
-/// A chat that we may not write to any more gets nothing until its person links it again; what it was to get goes to the other
-/// chats of theirs, where it is not already, or to their address, and is in their list in any case.
-async fn unreachable_chat(app: &App, ask: &Delivery, chat: Chat) -> Result<(), Error> {
+/// A chat that we may not write to any more gets nothing until its person links it again.
+async fn unreachable_chat(app: &App, chat: Chat) -> Result<(), Error> {
     count(app, "ChatsUnreachable");
     let next = Chat { state: ChatState::Unreachable, v: chat.v + 1, ..chat };
     match app.chats.save(&next).await {
         // Somebody linked or unlinked it meanwhile: what they wrote holds.
-        Ok(()) | Err(StoreError::Conflict) => {}
-        Err(error) => return Err(error.into()),
+        Ok(()) | Err(StoreError::Conflict) => Ok(()),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// What cannot be written there goes to the other chats of its person, where it is not already, or to their address, and is in
+/// their list in any case. It counts as failed when that is on its way, and not before.
+async fn elsewhere(app: &App, ask: &Delivery) -> Result<(), Error> {
     let chats = app.chats.of_user(ask.user).await?;
     let others = chats.into_iter().filter(|chat| chat.state == ChatState::Linked && chat.at != ask.chat);
     let instead = |chat, part| Delivery { chat, part, chat_turn: None, turn: None, ..ask.clone() }.message(0);
     let mut others: Vec<_> = others.map(|chat| instead(chat.at, ask.part)).collect();
-    if others.is_empty() && app.writes_email() {
+    if others.is_empty() && !ask.chat.is_email() && app.writes_email() {
         others.push(instead(ChatRef::email_of(ask.user), 0));
     }
     if others.is_empty() {
         count(app, "NoticesUnreached");
     }
-    send(app, others).await
+    send(app, others).await?;
+    let message = Message { notice: ask.notice, chat: &ask.chat, part: ask.part };
+    Ok(app.notices.end(&message, Ended::Failed, app.now()).await?)
 }
 
 /// The message, in its reader's language; none if it is not needed any more. An e-mail is the whole notice.

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 const PAGE_ALERTS_MAX: u16 = 200;
 /// People that are told at the same time.
 const AT_ONCE_MAX: usize = 8;
+/// As fast as messengers write (`Messenger::apart`).
+const TOLD_PER_SECOND: usize = 25;
 /// How far ahead a messenger's turns may be given out when the next page is told.
 const AHEAD_SECONDS: i64 = 4;
 /// The longest that SQS delays a message.
@@ -77,11 +79,15 @@ pub async fn page(app: &App, walk: Walk) -> Result<(), Error> {
         None => alert.on_sale(&event),
     };
     let met: Vec<Alert> = alerts.into_iter().filter(is_met).collect();
+    let told_count = met.len();
     let told = met.into_iter().map(|alert| tell_of(app, &event, walk.when, alert));
     futures_util::stream::iter(told).buffered(AT_ONCE_MAX).try_for_each(async |()| Ok(())).await?;
     match next {
-        // Most of this page have no turn yet, so that what is ahead is looked at a little later.
-        Some(after) => send(app, Command::Walk(Walk { after: Some(after), ..walk }).message(1)).await,
+        // Most of this page have no turn yet; and a messenger that is not built in has a pace that is not known here.
+        Some(after) => {
+            let delay = told_count.div_ceil(TOLD_PER_SECOND).clamp(1, DELAY_SECONDS_MAX as usize);
+            send(app, Command::Walk(Walk { after: Some(after), ..walk }).message(delay as u16)).await
+        }
         None => Ok(()),
     }
 }

@@ -62,6 +62,7 @@ const DEPLOYMENT_ONLY: &[(&str, &[&str])] = &[
             "LoggingConfig",
             "MemorySize",
             "Policies",
+            "RecursiveLoop",
             "ReservedConcurrentExecutions",
             "Role",
             "Runtime",
