@@ -124,7 +124,7 @@ pub fn furnish(directory: &Path, invocations: usize) -> Result<Found, Failed> {
     runtime.block_on(async {
         let data = Data::Dir(directory.join("data"));
         let app = TestApp::start_with(Options { data, schedules: false, ..Options::default() }).await;
-        let user = sign_up(&app).await?;
+        let (user, user_id) = sign_up(&app).await?;
         let now = app.running.now();
         let dates = json!({
             "on_sale_from": (now - Duration::from_secs(SELLING_HOURS_BEFORE * 3_600)).to_string(),
@@ -154,17 +154,17 @@ pub fn furnish(directory: &Path, invocations: usize) -> Result<Found, Failed> {
         }
         app.settled().await;
         let token = user.token.clone().unwrap_or_default();
-        let (user, order) = (user.id.to_string(), id(&paid).to_owned());
+        let (user, order) = (user_id.to_string(), id(&paid).to_owned());
         Ok(Found { token, user, order, plan: id(&plan).to_owned(), events, payments })
     })
 }
 
 /// An account, and a token for it that may do everything.
-async fn sign_up(app: &TestApp) -> Result<User, Failed> {
+async fn sign_up(app: &TestApp) -> Result<(User, UserId), Failed> {
     let body = json!({ "email": "ada@example.org", "password": PASSWORD, "name": "Ada" });
     let made: Value = app.ask("POST", "/users").key("sign-up").json(&body).send().await.expect(201);
     let id: UserId = serde_json::from_value(made["id"].clone())?;
     let (register, roles) = (app.app("register"), vec![Role::Buyer, Role::Admin, Role::Marketing]);
     let token = platform::auth::sign_access(&register, id, SessionId(1), roles).await;
-    Ok(User::with_token(token.map_err(|problem| Failed::Because(problem.detail))?))
+    Ok((User::with_token(token.map_err(|problem| Failed::Because(problem.detail))?), id))
 }
