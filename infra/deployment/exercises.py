@@ -208,7 +208,7 @@ def offers(scene):
     """Seats come back twice: they are offered to a subscriber who waits for them, and nobody waits any more."""
     office, person = scene.office, scene.office.person("waiting")
     office.subscribe(person, scene.plan)
-    Chat(office, person)
+    chat = Chat(office, person)
     # Where nobody else waits.
     event = office.event(scene.admin, scene.hall)
     order = office.hold(scene.buyer, event, 1)
@@ -217,6 +217,7 @@ def offers(scene):
         person.ask("POST", "/alerts", wish | {"standing": standing}, 201)
     scene.buyer.ask("DELETE", f"/orders/{order['id']}", expect=204)
     told(scene, person, "alert.offer")
+    chat.comes("an offer", lambda message: "Held for you" in message)
     [offered] = person.ask("GET", "/orders")["items"]
     person.ask("DELETE", f"/orders/{offered['id']}", expect=204)
     told(scene, person, "alert.seats_back")
@@ -267,7 +268,9 @@ def settle_subscriptions(scene):
     office.becomes(scene.friend, order, "expired", WAIT_SECONDS)
     # Not a trial, which a card is given once.
     strict = office.plan(scene.admin, grace_days=1, retry_days=[])
-    own = office.subscribe(person, strict, "pm_sandbox_saved_insufficient_funds")
+    own = office.subscribe(person, strict)
+    office.confirm(person.ask("PUT", f"{own}/payment-method"), "pm_sandbox_saved_insufficient_funds")
+    office.comes_to(person, own, "has another card", lambda found: found["payment_method"]["last4"] != "4242", WAIT_SECONDS)
     office.passes(MONTH_SECONDS, person, own)
     office.cloud.invoke("Renew")
     office.comes_to(person, own, "is past due", lambda found: found["status"] == "past_due", WAIT_SECONDS)
@@ -279,10 +282,11 @@ def settle_subscriptions(scene):
 
 
 def renew(scene):
-    """A month is over: one subscription goes on, and one ends."""
+    """A month is over: one subscription goes on, and one ends with payments of its code left, which a card is given once."""
     office = scene.office
     stays, leaves = office.person("stays"), office.person("leaves")
-    first, second = (office.subscribe(person, scene.plan, code=scene.code) for person in (stays, leaves))
+    first = office.subscribe(stays, scene.plan)
+    second = office.subscribe(leaves, scene.plan, code=office.promotion(scene.admin)["code"])
     leaves.ask("DELETE", second)
     office.passes(MONTH_SECONDS, stays, first)
     office.passes(MONTH_SECONDS, leaves, second)

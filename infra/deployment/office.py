@@ -85,7 +85,17 @@ class Person:
         self.token, self.refresh_token = tokens["access_token"], tokens["refresh_token"]
 
     def ask(self, method, path, body=None, expect=200):
-        return self.office.ask(method, path, body, expect, {"authorization": f"Bearer {self.token}"})
+        def once():
+            return self.office.ask(method, path, body, expect, {"authorization": f"Bearer {self.token}"})
+
+        try:
+            return once()
+        except Refused as refused:
+            # A session is good for a quarter of an hour, and all permissions together take longer.
+            if refused.status != 401 or expect == 401:
+                raise
+        self.sign_in()
+        return once()
 
 
 class Office:

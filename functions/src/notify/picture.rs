@@ -22,7 +22,7 @@ pub async fn of_ticket(app: &App, buyer: UserId, order: OrderId, index: SeatInde
         return Ok(None);
     }
     let code = signed_code(app, &order, TicketId { order: order.id, index }).await;
-    let code = code.map_err(|problem| Error::new(format!("a ticket's code cannot be signed: {}", problem.code)))?;
+    let code = code.map_err(Error::from)?;
     let code = QrCode::new(code).map_err(|error| Error::new(format!("a ticket's code is no picture: {error}")))?;
     Ok(Some(draw(&code)))
 }

@@ -34,6 +34,9 @@ const CAUSE_CHARS_MAX: usize = 200;
 /// identity is not verified is one of those, by the name of the first.
 const REFUSED: [&str; 2] = ["MessageRejected", "BadRequestException"];
 const NOT_VERIFIED: &str = "not verified";
+/// How the words of a missing permission begin: who lacks it and its name. An identity follows, which may be a person's address.
+const DENIED_USER: &str = "User: ";
+const ON_RESOURCE: &str = " on resource";
 
 /// Whom e-mails come from, and with which rights.
 pub struct Email {
@@ -165,15 +168,17 @@ fn subject(html: &str) -> String {
     line.chars().take(SUBJECT_CHARS_MAX - 1).chain(['…']).collect()
 }
 
-/// What an answer means. Its words are not told, since they may name addresses.
+/// What an answer means. Of its words only those are told that name a missing permission, since others may name addresses.
 fn judge(answer: &Response<Bytes>) -> Result<(), SendError> {
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
     let kind = answer.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let cause: String = format!("{status} {kind}").chars().take(CAUSE_CHARS_MAX).collect();
-    let is_of_account = || String::from_utf8_lossy(answer.body()).contains(NOT_VERIFIED);
+    let words = String::from_utf8_lossy(answer.body());
+    let denied = words.find(DENIED_USER).and_then(|at| words[at..].split_once(ON_RESOURCE)).unwrap_or_default().0;
+    let cause: String = format!("{status} {kind} {denied}").trim_end().chars().take(CAUSE_CHARS_MAX).collect();
+    let is_of_account = || words.contains(NOT_VERIFIED);
     Err(match status {
         StatusCode::TOO_MANY_REQUESTS => SendError::TooMany(Duration::from_secs(WAIT_SECONDS)),
         StatusCode::BAD_REQUEST if REFUSED.iter().any(|refused| kind.contains(refused)) && !is_of_account() => {

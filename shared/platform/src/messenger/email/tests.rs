@@ -77,6 +77,10 @@ async fn a_notice_is_one_signed_call() {
     assert_eq!((&attached[0]["FileName"], &attached[0]["RawContent"]), (&json!("ticket-1.png"), &json!("iVBORw==")));
 }
 
+/// As SES says it, with the address that was written to.
+const DENIED: &str =
+    "AccessDeniedException: User: arn is not authorized to perform: ses:SendEmail on resource: identity/address@b.c";
+
 #[tokio::test]
 async fn every_answer_has_its_meaning() {
     for (answer, expected) in [
@@ -88,6 +92,10 @@ async fn every_answer_has_its_meaning() {
         (Ok((400, "SendingPausedException")), "Err(Misconfigured("),
         (Ok((400, "MailFromDomainNotVerifiedException")), "Err(Misconfigured("),
         (Ok((403, "AccessDeniedException")), "Err(Misconfigured("),
+        (
+            Ok((403, DENIED)),
+            "Err(Misconfigured(\"403 Forbidden AccessDeniedException User: arn is not authorized to perform: ses:SendEmail\"))",
+        ),
         (Ok((404, "NotFoundException")), "Err(Misconfigured("),
         (Ok((500, "InternalFailure")), "Err(Unknown("),
         (Err("cut off"), "Err(Unknown("),
